@@ -1,0 +1,45 @@
+# One environment, .venv, made from pyproject.toml and constraints.txt; every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint types tests bench screens wheel clean help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## a tiny real critic trains, and the monitor watches it
+	$(BIN)/critictui demo
+
+test: check  ## everything that must hold: lint, types, tests
+
+check: lint types tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+tests: $(STAMP)
+	$(BIN)/pytest -n 2 --dist loadgroup -q tests
+
+bench: $(STAMP)  ## ratios against peers, each in one run
+	$(BIN)/python -m benchmarks
+
+screens: $(STAMP)  ## pictures of the screens, from a real terminal, into docs/screens
+	$(BIN)/python -m docs.make_screens
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

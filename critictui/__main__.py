@@ -1,0 +1,5 @@
+"""`python -m critictui` is `critictui`."""
+
+from critictui.cli import main
+
+main()

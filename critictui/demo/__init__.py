@@ -1,0 +1,1 @@
+"""A tiny real critic, trained live, so that everything can be tried in a minute."""

@@ -1,0 +1,1 @@
+"""Results go in, findings and ranked causes come out."""

@@ -1,0 +1,1 @@
+"""Series go in, alerts come out."""

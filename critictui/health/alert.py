@@ -1,0 +1,82 @@
+"""What the rules say: an alert with its life cycle, and the verdict over all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["info", "warning", "critical"]
+AlertState = Literal["pending", "firing", "resolved"]
+Verdict = Literal["healthy", "warning", "critical", "unknown"]
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One onset of one rule on one metric."""
+
+    rule: str
+    """A rule id of the contract, `margin-collapse` for instance."""
+    severity: Severity
+    state: AlertState
+    metric: str
+    """Canonical name or tag that the rule judged."""
+    since_step: int
+    """Where the change is believed to begin."""
+    fired_step: int | None
+    """The step whose data made it fire; None while pending."""
+    resolved_step: int | None
+    step: int
+    """The newest step that it was judged at."""
+    value: float
+    threshold: float
+    message: str
+    """One sentence with the number and since when."""
+    advice: str
+    session: int = 0
+    evidence: tuple[tuple[str, float], ...] = ()
+    """Named figures for the detail screen: baseline, spread, sigma, n and the like."""
+
+    @property
+    def key(self) -> str:
+        """Identity of this onset: the same in an incremental run and in a batch replay."""
+        return f"{self.session}:{self.rule}:{self.metric}:{self.fired_step}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnoughData:
+    """A rule that cannot judge yet, and what it waits for; a state that is shown, not an error."""
+
+    rule: str
+    metric: str
+    needs: str
+    """'needs 40 more steps', 'needs a fixed-set score'."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedScore:
+    """A fixed-set score as the rules see it."""
+
+    step: int
+    d_acc: float
+    low: float
+    high: float
+    """The 95 % interval of d_acc."""
+    d_acc_soft: float
+    margin: float
+    pairs: int
+    length_bias: float
+    """Spearman correlation of score with response length."""
+    series: str
+    """Fixed set and recipe; scores of different series are never joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rules say of a run at one moment."""
+
+    verdict: Verdict
+    alerts: tuple[Alert, ...] = ()
+    """Worst first; firing before pending before resolved."""
+    waiting: tuple[NotEnoughData, ...] = ()

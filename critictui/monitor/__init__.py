@@ -1,0 +1,1 @@
+"""The thread that keeps everything current and posts frozen snapshots."""

@@ -1,0 +1,1 @@
+"""A run directory as data: files go in, series of scalars come out."""

@@ -1,0 +1,123 @@
+"""How a score is defined: stored with every score, and two scores are compared only under the same recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal
+
+from critictui.errors import InputError
+
+
+class ScoringError(InputError):
+    """A score cannot be had; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """From token values to one number a response.
+
+    pooling: over the response's tokens. eos: whether the end-of-sequence token at a response's end takes part.
+    alignment: `token` scores token i by the value at i; `previous` by the value at i-1 (verl's PPO values).
+    tokens: `concat` is prompt ids from the template with generation prompt, then raw response ids, never re-tokenised
+    together (what training saw); `template` renders both as one chat and tokenises that.
+    """
+
+    pooling: Literal["mean", "last", "sum"] = "mean"
+    eos: Literal["exclude", "include"] = "exclude"
+    alignment: Literal["token", "previous"] = "token"
+    tokens: Literal["concat", "template"] = "concat"
+    chat_template: str | None = None
+    """Jinja text; None takes the checkpoint's own."""
+    max_prompt_tokens: int | None = None
+    max_response_tokens: int | None = None
+    ties: Literal["report", "win", "lose", "half"] = "report"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    """auto: bfloat16 on a GPU, float32 on a CPU."""
+
+    @property
+    def id(self) -> str:
+        """Ten hex digits over every field; part of a result's file name."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON stores it."""
+        return asdict(self)
+
+
+PRESETS: dict[str, Recipe] = {
+    "gad-fork": Recipe(),
+    "gad": Recipe(pooling="last", eos="include"),
+    "verl-ppo": Recipe(pooling="last", eos="include", alignment="previous"),
+}
+
+
+def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
+    """A recipe from a preset's name, `preset,key=value,...`, or a mapping (config, result file).
+
+    Raises ScoringError that names the bad key or value and the ones that exist.
+    """
+    if spec is None:
+        return Recipe()
+    if isinstance(spec, str):
+        parts = [p.strip() for p in spec.split(",") if p.strip()]
+        values: dict[str, object] = {}
+        base = Recipe()
+        for i, part in enumerate(parts):
+            key, equals, value = part.partition("=")
+            if not equals:
+                if i or key not in PRESETS:
+                    raise ScoringError(f"recipe {spec!r}: {key!r} is no preset; there are {', '.join(PRESETS)}")
+                base = PRESETS[key]
+            else:
+                values[key.strip()] = value.strip()
+        return _updated(base, values)
+    values = dict(spec)
+    name = values.pop("preset", "gad-fork")
+    if name not in PRESETS:
+        raise ScoringError(f"recipe: preset {name!r} does not exist; there are {', '.join(PRESETS)}")
+    return _updated(PRESETS[str(name)], values)
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "pooling": ("mean", "last", "sum"),
+    "eos": ("exclude", "include"),
+    "alignment": ("token", "previous"),
+    "tokens": ("concat", "template"),
+    "ties": ("report", "win", "lose", "half"),
+    "dtype": ("auto", "float32", "bfloat16", "float16", "float64"),
+}
+
+
+def _updated(base: Recipe, values: Mapping[str, object]) -> Recipe:
+    known = {f.name for f in fields(Recipe)}
+    clean: dict[str, object] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ScoringError(f"recipe: {key!r} is no field; there are {', '.join(sorted(known))}")
+        if key in _CHOICES:
+            if value not in _CHOICES[key]:
+                raise ScoringError(f"recipe: {key}={value!r} is not one of {', '.join(_CHOICES[key])}")
+            clean[key] = value
+        elif key.startswith("max_"):
+            clean[key] = _positive(key, value)
+        elif value is None or isinstance(value, str):
+            clean[key] = value or None
+        else:
+            raise ScoringError(f"recipe: {key} must be text")
+    return replace(base, **clean)  # type: ignore[arg-type]
+
+
+def _positive(key: str, value: object) -> int | None:
+    if value in (None, "", "none"):
+        return None
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ScoringError(f"recipe: {key}={value!r} must be a whole number above 0, or none")
+    return number

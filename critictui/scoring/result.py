@@ -1,0 +1,90 @@
+"""A finished score, as `score --json` prints it and as its file in the run directory holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSetRef:
+    """Which fixed set a score was made on."""
+
+    path: str
+    sha256: str
+    prompts: int
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreResult:
+    """One checkpoint scored on one fixed set under one recipe. Field names are those of the JSON contract."""
+
+    step: int | None
+    checkpoint: str
+    checkpoint_fingerprint: str
+    fixed_set: FixedSetRef
+    recipe: Mapping[str, object]
+    d_acc: float
+    """Share of pairs where the teacher scores above the student; ties by the recipe (report: they are left out)."""
+    d_acc_ci: tuple[float, float]
+    d_acc_soft: float
+    """Mean of sigmoid(teacher - student)."""
+    d_acc_ties_win: float
+    tie_rate: float
+    pairs: int
+    """Pairs with two finite scores."""
+    prompts: int
+    teacher_score_mean: float
+    student_score_mean: float
+    teacher_score_std: float
+    student_score_std: float
+    score_diff: float
+    score_range: float
+    auc: float
+    length_bias: float
+    values: Mapping[str, float]
+    """Token values: mean, std, min, max."""
+    warnings: tuple[str, ...]
+    tokens: int
+    seconds: Mapping[str, float]
+    """load, score, total."""
+    device: str
+    dtype: str
+    versions: Mapping[str, str]
+    extra: Mapping[str, object]
+    """Additions to the contract (cluster interval, margin interval, comparison with the previous scored checkpoint)."""
+    path: Path | None = None
+    """The JSON file it was read from or saved to."""
+
+    @property
+    def series(self) -> str:
+        """Scores share a curve only if fixed set and recipe are the same."""
+        from critictui.scoring.recipe import recipe_from
+
+        return f"{self.fixed_set.sha256[:10]}-{recipe_from(self.recipe).id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRow:
+    """One scored response: a row of the result's parquet file."""
+
+    prompt_id: str
+    prompt: str
+    role: str
+    """teacher or student."""
+    index: int
+    """0 for the teacher, else the student's number within the prompt."""
+    text: str
+    score: float
+    tokens: int
+    """Response tokens that were scored."""
+    value_mean: float
+    value_std: float
+    value_min: float
+    value_max: float
+    truncated: bool
+    finish_reason: str
