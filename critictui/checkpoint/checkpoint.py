@@ -15,6 +15,15 @@ CheckpointState = Literal["complete", "writing", "incomplete", "deleted", "unrea
 class CheckpointError(InputError):
     """A checkpoint cannot be used; the message names the file and the remedy."""
 
+    kind: Literal["refused", "vanished"] = "refused"
+    """How the worker reports it: the input is not fit, or it went away while it was read."""
+
+
+class VanishedError(CheckpointError):
+    """The checkpoint was removed or replaced while it was listed, read or scored."""
+
+    kind = "vanished"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
