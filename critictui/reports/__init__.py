@@ -1,0 +1,1 @@
+"""Runs go in; files for other tools and for other people come out."""

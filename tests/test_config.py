@@ -1,0 +1,78 @@
+"""Configuration: later layers win, and a bad value is a sentence, not a crash."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from critictui.config import Config, load_config
+
+
+@pytest.fixture(autouse=True)
+def _no_user_file(monkeypatch, tmp_path):
+    monkeypatch.setattr("critictui.config.user_config_path", lambda: tmp_path / "user.toml")
+
+
+def test_later_layers_win(tmp_path):
+    (tmp_path / "user.toml").write_text('theme = "a"\nstage = "warmup"\ndevice = "cpu"\nrefresh = 2')
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "critictui.toml").write_text('theme = "b"\ndevice = "cuda:1"\nrefresh = 3')
+    config = load_config(run, environ={"CRITICTUI_THEME": "c", "CRITICTUI_REFRESH": "1"}, flags={"theme": "d"})
+    assert (config.theme, config.refresh, config.device, config.stage) == ("d", 1.0, "cuda:1", "warmup")
+    assert config.notices == ()
+
+
+def test_an_explicit_file_stands_between_user_and_run(tmp_path):
+    (tmp_path / "user.toml").write_text('theme = "user"\ndevice = "user"')
+    explicit = tmp_path / "mine.toml"
+    explicit.write_text('theme = "explicit"')
+    config = load_config(None, explicit=explicit, environ={})
+    assert (config.theme, config.device) == ("explicit", "user")
+
+
+def test_tables_of_several_files_are_joined_by_rule(tmp_path):
+    (tmp_path / "user.toml").write_text("[thresholds.inverted]\nlevel = 0.4\n[aliases]\nmine = 'critic/d_acc'")
+    (tmp_path / "critictui.toml").write_text("[thresholds.drift]\nsigma = 6\n[aliases]\nyours = 'critic/lr'")
+    config = load_config(tmp_path, environ={})
+    assert config.thresholds == {"inverted": {"level": 0.4}, "drift": {"sigma": 6}}
+    assert config.aliases == {"mine": "critic/d_acc", "yours": "critic/lr"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("thema = 'x'", "'thema' is no setting"),
+        ("refresh = 'fast'", "refresh must be int or float"),
+        ("refresh = 0", "not between 0.1 and 30"),
+        ("refresh = nan", "not between 0.1 and 30"),
+        ("stage = 'later'", "not one of auto, warmup, adversarial"),
+        ("pairs_per_step = true", "pairs_per_step must be int"),
+        ("[thresholds]\ndrift = 3", "thresholds.drift must be a table"),
+        ("[aliases]\na = 3", "aliases.a must be text"),
+        ("this is not toml", "not read"),
+        ("\x00\x01", "not read"),
+        ("a = " + "[" * 3000, "not read"),
+    ],
+)
+def test_a_bad_value_is_named_and_the_default_stays(tmp_path, text, said):
+    (tmp_path / "critictui.toml").write_text(text)
+    config = load_config(tmp_path, environ={})
+    assert any(said in notice and "critictui.toml" in notice for notice in config.notices), config.notices
+    defaults = Config()
+    assert (config.refresh, config.stage, config.pairs_per_step) == (
+        defaults.refresh, defaults.stage, defaults.pairs_per_step,
+    )  # fmt: skip
+
+
+def test_a_missing_explicit_file_is_said(tmp_path):
+    config = load_config(None, explicit=tmp_path / "none.toml", environ={})
+    assert "none.toml: no such file" in config.notices[0]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_raise(tmp_path_factory, data):
+    run = tmp_path_factory.mktemp("run")
+    (run / "critictui.toml").write_bytes(data)
+    assert isinstance(load_config(run, environ={}), Config)
