@@ -1,0 +1,321 @@
+"""What scores say and how surely: scored rows go in; accuracy, margin, intervals and tests come out.
+
+A pair is one student response beside the teacher's response to the same prompt; only pairs with two finite scores
+take part. Pairs of one prompt share a teacher and are not independent, so every bootstrap here draws prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critictui.scoring.result import ResponseRow
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Ties = Literal["report", "win", "lose", "half"]
+
+RESAMPLES = 2000
+"""Bootstrap resamples: the Monte Carlo error of a 95 % limit is about a tenth of the interval's half width."""
+TYPICAL_DISCORDANCE = 0.155
+"""Share of pairs that two neighbouring checkpoints order differently; used until a comparison measures it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Columns of n pairs with finite scores, in the order of the rows."""
+
+    prompt: Ints
+    """(n,) which prompt, 0 .. number of prompts - 1."""
+    teacher: Floats
+    student: Floats
+    teacher_tokens: Ints
+    student_tokens: Ints
+    keys: tuple[tuple[str, int], ...]
+    """(prompt id, student's number): what joins the pairs of two results."""
+    dropped: int
+    """Pairs left out because a score is not finite."""
+
+    @property
+    def n(self) -> int:
+        """How many pairs."""
+        return len(self.keys)
+
+    @property
+    def difference(self) -> Floats:
+        """(n,) teacher minus student."""
+        return self.teacher - self.student
+
+
+def pairs_of(rows: Iterable[ResponseRow]) -> Pairs:
+    """The pairs that rows form: each student with the teacher of its prompt."""
+    rows = list(rows)
+    teachers = {row.prompt_id: row for row in rows if row.role == "teacher"}
+    numbers = {prompt_id: i for i, prompt_id in enumerate(teachers)}
+    kept: list[tuple[ResponseRow, ResponseRow]] = []
+    dropped = 0
+    for row in rows:
+        if row.role == "teacher" or row.prompt_id not in teachers:
+            continue
+        teacher = teachers[row.prompt_id]
+        if math.isfinite(row.score) and math.isfinite(teacher.score):
+            kept.append((teacher, row))
+        else:
+            dropped += 1
+    return Pairs(
+        prompt=np.array([numbers[s.prompt_id] for _, s in kept], np.int64),
+        teacher=np.array([t.score for t, _ in kept], np.float64),
+        student=np.array([s.score for _, s in kept], np.float64),
+        teacher_tokens=np.array([t.tokens for t, _ in kept], np.int64),
+        student_tokens=np.array([s.tokens for _, s in kept], np.int64),
+        keys=tuple((s.prompt_id, s.index) for _, s in kept),
+        dropped=dropped,
+    )
+
+
+# accuracy
+
+
+def accuracy(pairs: Pairs, ties: Ties = "report") -> tuple[float, float, int]:
+    """(d_acc, wins, n): the share of pairs where the teacher scores above the student, and what it is a share of.
+
+    Ties: `report` leaves them out, `win` and `lose` count them so, `half` counts a half each. NaN without pairs.
+    """
+    above = int(np.count_nonzero(pairs.teacher > pairs.student))
+    equal = int(np.count_nonzero(pairs.teacher == pairs.student))
+    n = pairs.n - (equal if ties == "report" else 0)
+    wins = above + {"report": 0.0, "lose": 0.0, "win": 1.0, "half": 0.5}[ties] * equal
+    return (wins / n if n else math.nan), wins, n
+
+
+def soft_accuracy(pairs: Pairs) -> float:
+    """Mean of sigmoid(teacher - student): what some forks log as accuracy."""
+    if not pairs.n:
+        return math.nan
+    half = np.clip(pairs.difference / 2, -350, 350)
+    return float(np.mean(0.5 * (1 + np.tanh(half))))
+
+
+def tie_rate(pairs: Pairs) -> float:
+    """Share of pairs with two equal scores."""
+    return float(np.mean(pairs.teacher == pairs.student)) if pairs.n else math.nan
+
+
+def wilson(wins: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927, JASA 22:209); (NaN, NaN) for n = 0. `wins` may hold halves."""
+    if n <= 0:
+        return math.nan, math.nan
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = wins / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def auc(teacher: Sequence[float] | Floats, student: Sequence[float] | Floats) -> float:
+    """The chance that any teacher response scores above any student response, ties a half (Mann-Whitney U / nm)."""
+    above = np.asarray(teacher, np.float64)
+    below = np.asarray(student, np.float64)
+    above, below = above[np.isfinite(above)], np.sort(below[np.isfinite(below)])
+    if not len(above) or not len(below):
+        return math.nan
+    left = np.searchsorted(below, above, "left")
+    right = np.searchsorted(below, above, "right")
+    return float(np.mean((left + right) / 2) / len(below))
+
+
+# intervals by resampling prompts
+
+
+def cluster_bootstrap(
+    numerator: Floats,
+    denominator: Floats,
+    cluster: Ints,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of sum(numerator) / sum(denominator) when whole clusters are drawn with replacement.
+
+    Davison & Hinkley 1997, section 3.8 (strategy 1). (NaN, NaN) with fewer than two clusters.
+    """
+    draws = _cluster_draws(numerator, denominator, cluster, resamples, seed)
+    if draws is None:
+        return math.nan, math.nan
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _cluster_draws(numerator: Floats, denominator: Floats, cluster: Ints, resamples: int, seed: int) -> Floats | None:
+    names, index = np.unique(cluster, return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return None
+    top = np.bincount(index, weights=numerator, minlength=count)
+    bottom = np.bincount(index, weights=denominator, minlength=count)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    ratios: list[Floats] = []
+    for start in range(0, resamples, 256):
+        chosen = generator.integers(0, count, size=(min(256, resamples - start), count))
+        below = bottom[chosen].sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios.append(top[chosen].sum(axis=1) / below)
+    draws = np.concatenate(ratios)
+    draws = draws[np.isfinite(draws)]
+    return draws if len(draws) else None
+
+
+def accuracy_interval(pairs: Pairs, ties: Ties = "report", *, seed: int = 0) -> tuple[float, float]:
+    """d_acc's 95 % interval with prompts drawn anew: the honest one where a prompt has several students."""
+    outcome, counts = _outcomes(pairs, ties)
+    return cluster_bootstrap(outcome, counts, pairs.prompt, seed=seed)
+
+
+def margin_interval(pairs: Pairs, *, seed: int = 0) -> tuple[float, float]:
+    """The mean margin's 95 % interval with prompts drawn anew."""
+    return cluster_bootstrap(pairs.difference, np.ones(pairs.n), pairs.prompt, seed=seed)
+
+
+def _outcomes(pairs: Pairs, ties: Ties) -> tuple[Floats, Floats]:
+    """(n,) what a pair adds to the wins, and what it adds to the count."""
+    equal = pairs.teacher == pairs.student
+    outcome = (pairs.teacher > pairs.student).astype(np.float64)
+    outcome[equal] = {"report": 0.0, "lose": 0.0, "win": 1.0, "half": 0.5}[ties]
+    counts = np.where(equal, 0.0, 1.0) if ties == "report" else np.ones(pairs.n)
+    return outcome, counts
+
+
+def design_effect(pairs: Pairs, ties: Ties = "report") -> float:
+    """How many times the variance of d_acc is that of as many independent pairs (Kish 1965), at least 1.
+
+    By linearisation over prompts; NaN with fewer than two prompts, 1 where all pairs agree.
+    """
+    outcome, counts = _outcomes(pairs, ties)
+    n = float(counts.sum())
+    names, index = np.unique(pairs.prompt, return_inverse=True)
+    if len(names) < 2 or n == 0:
+        return math.nan
+    share = float(outcome.sum()) / n
+    residual = np.bincount(index, weights=outcome - share * counts, minlength=len(names))
+    clustered = len(names) / (len(names) - 1) * float(np.sum(residual**2)) / n**2
+    simple = share * (1 - share) / n
+    return max(1.0, clustered / simple) if simple > 0 else 1.0
+
+
+# length
+
+
+def spearman(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> float:
+    """Rank correlation (Spearman 1904, midranks) over entries finite in both; NaN where either is constant."""
+    first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    both = np.isfinite(first) & np.isfinite(second)
+    first, second = first[both], second[both]
+    if len(first) < 3 or np.all(first == first[0]) or np.all(second == second[0]):
+        return math.nan
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second).statistic)
+
+
+def shorter_wins(pairs: Pairs) -> float:
+    """The d_acc of a rule that knows nothing but length: the shorter response is the teacher's (ties left out).
+
+    Near 0 or 1, length alone tells teacher from student on this set, whatever the critic does.
+    """
+    unequal = pairs.teacher_tokens != pairs.student_tokens
+    if not np.any(unequal):
+        return math.nan
+    return float(np.mean((pairs.teacher_tokens < pairs.student_tokens)[unequal]))
+
+
+# comparison of two checkpoints on the same pairs
+
+
+@dataclass(frozen=True, slots=True)
+class PairedComparison:
+    """This result against another on the pairs that both scored; positive differences favour this one."""
+
+    pairs: int
+    d_acc_difference: float
+    d_acc_difference_ci: tuple[float, float]
+    """Bootstrap over prompts, 95 %."""
+    margin_difference: float
+    margin_difference_ci: tuple[float, float]
+    gained: int
+    """Pairs that only this result orders rightly."""
+    lost: int
+    p_value: float
+    """Exact two-sided McNemar; it takes pairs for independent."""
+    smallest_difference: float
+    """Of d_acc, found 80 % of the time at the 5 % level with this many pairs and this much disagreement."""
+
+    def to_dict(self) -> dict[str, object]:
+        """As the result file holds it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided p-value of the sign test on discordant pairs (McNemar 1947); 1 without any."""
+    n = gained + lost
+    if n == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, n, 0.5).pvalue)
+
+
+def compare_paired(this: Pairs, other: Pairs, *, seed: int = 0) -> PairedComparison:
+    """Compare two results pair by pair; ties are not won. Pairs that only one of them scored take no part."""
+    where = {key: i for i, key in enumerate(other.keys)}
+    mine = np.array([i for i, key in enumerate(this.keys) if key in where], np.int64)
+    theirs = np.array([where[key] for key in this.keys if key in where], np.int64)
+    right = (this.teacher > this.student)[mine]
+    was_right = (other.teacher > other.student)[theirs]
+    gained = int(np.count_nonzero(right & ~was_right))
+    lost = int(np.count_nonzero(~right & was_right))
+    n = len(mine)
+    change = right.astype(np.float64) - was_right.astype(np.float64)
+    margin = this.difference[mine] - other.difference[theirs]
+    ones, prompt = np.ones(n), this.prompt[mine]
+    discordance = (gained + lost) / n if n else math.nan
+    return PairedComparison(
+        pairs=n,
+        d_acc_difference=float(np.mean(change)) if n else math.nan,
+        d_acc_difference_ci=cluster_bootstrap(change, ones, prompt, seed=seed),
+        margin_difference=float(np.mean(margin)) if n else math.nan,
+        margin_difference_ci=cluster_bootstrap(margin, ones, prompt, seed=seed),
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar(gained, lost),
+        smallest_difference=smallest_difference(n, max(discordance, 1 / n) if n else math.nan),
+    )
+
+
+def smallest_difference(
+    pairs: float, discordance: float = TYPICAL_DISCORDANCE, *, level: float = 0.05, power: float = 0.8
+) -> float:
+    """The change of d_acc that a paired test finds with this power (Connor 1987, Biometrics 43:207).
+
+    pairs: how many independent ones (divide by `design_effect` where prompts have several students). discordance: the
+    share of pairs that the two checkpoints order differently. NaN when no change could be found: it cannot exceed the
+    discordance.
+    """
+    if not (pairs > 0 and discordance > 0):
+        return math.nan
+    z_level, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(power)
+    # n d^2 = (z_level sqrt(psi) + z_power sqrt(psi - d^2))^2, solved for d by squaring once
+    root = math.sqrt(discordance)
+    a = pairs + z_power**2
+    b = -2 * math.sqrt(pairs) * z_level * root
+    c = (z_level**2 - z_power**2) * discordance
+    disc = b * b - 4 * a * c
+    found = (-b + math.sqrt(disc)) / (2 * a) if disc >= 0 else math.nan
+    return found if found <= discordance else math.nan

@@ -1,0 +1,189 @@
+"""From scored rows to a ScoreResult: every number of the contract, and a warning for every number in doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from critictui.scoring import statistics
+from critictui.scoring.recipe import Recipe
+from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
+from critictui.scoring.statistics import Pairs
+
+LARGE_VALUE = 10.0
+SMALL_SPREAD = 0.1
+LARGE_SPREAD = 5.0
+"""The report's thresholds for token values."""
+LENGTH_BIAS = 0.3
+
+
+def summarise(
+    rows: Sequence[ResponseRow],
+    *,
+    recipe: Recipe,
+    fixed_set: FixedSetRef,
+    step: int | None,
+    checkpoint: str,
+    fingerprint: str,
+    values: Mapping[str, float],
+    tokens: int,
+    seconds: Mapping[str, float],
+    device: str,
+    dtype: str,
+    versions: Mapping[str, str],
+    warnings: Sequence[str] = (),
+    extra: Mapping[str, object] | None = None,
+    seed: int = 0,
+) -> ScoreResult:
+    """The result of one scoring. Means weigh each pair once, as a training batch does; spreads, each response once.
+
+    values: token values' mean, std, min, max. extra: additions to the contract, kept beside those made here.
+    """
+    pairs = statistics.pairs_of(rows)
+    teachers = _finite(row.score for row in rows if row.role == "teacher")
+    students = _finite(row.score for row in rows if row.role == "student")
+    both = np.concatenate([teachers, students])
+    d_acc, wins, n = statistics.accuracy(pairs, recipe.ties)
+    bias = statistics.spearman([row.tokens for row in rows], [row.score for row in rows])
+    return ScoreResult(
+        step=step,
+        checkpoint=checkpoint,
+        checkpoint_fingerprint=fingerprint,
+        fixed_set=fixed_set,
+        recipe=recipe.to_dict(),
+        d_acc=d_acc,
+        d_acc_ci=statistics.wilson(wins, n),
+        d_acc_soft=statistics.soft_accuracy(pairs),
+        d_acc_ties_win=statistics.accuracy(pairs, "win")[0],
+        tie_rate=statistics.tie_rate(pairs),
+        pairs=pairs.n,
+        prompts=len(set(pairs.prompt.tolist())),
+        teacher_score_mean=_mean(pairs.teacher),
+        student_score_mean=_mean(pairs.student),
+        teacher_score_std=_std(teachers),
+        student_score_std=_std(students),
+        score_diff=_mean(pairs.difference),
+        score_range=float(np.ptp(both)) if len(both) else math.nan,
+        auc=statistics.auc(teachers, students),
+        length_bias=bias,
+        values=dict(values),
+        warnings=(*warnings, *_warnings(rows, pairs, both, values, bias)),
+        tokens=tokens,
+        seconds=dict(seconds),
+        device=device,
+        dtype=dtype,
+        versions=dict(versions),
+        extra={**_additions(rows, pairs, recipe, seed), **(extra or {})},
+    )
+
+
+def _additions(rows: Sequence[ResponseRow], pairs: Pairs, recipe: Recipe, seed: int) -> dict[str, object]:
+    effect = statistics.design_effect(pairs, recipe.ties)
+    by_role = {role: [row for row in rows if row.role == role] for role in ("teacher", "student")}
+    return {
+        "d_acc_ci_cluster": list(statistics.accuracy_interval(pairs, recipe.ties, seed=seed)),
+        "d_acc_ties_lose": statistics.accuracy(pairs, "lose")[0],
+        "d_acc_ties_half": statistics.accuracy(pairs, "half")[0],
+        "d_acc_ties_left_out": statistics.accuracy(pairs, "report")[0],
+        "score_diff_ci": list(statistics.margin_interval(pairs, seed=seed)),
+        "design_effect": effect,
+        "smallest_difference": statistics.smallest_difference(pairs.n / effect if effect >= 1 else pairs.n),
+        "d_acc_shorter_wins": statistics.shorter_wins(pairs),
+        "length_bias_teacher": _length_bias(by_role["teacher"]),
+        "length_bias_student": _length_bias(by_role["student"]),
+        "pairs_dropped": pairs.dropped,
+        "truncated": sum(row.truncated for row in rows),
+        "responses": len(rows),
+    }
+
+
+def _warnings(
+    rows: Sequence[ResponseRow], pairs: Pairs, scores: np.ndarray, values: Mapping[str, float], bias: float
+) -> list[str]:
+    said: list[str] = []
+    lost = sum(not math.isfinite(row.score) for row in rows)
+    empty = sum(row.tokens == 0 for row in rows)
+    cut = sum(row.truncated for row in rows)
+    if empty:
+        said.append(f"{empty} of {len(rows)} responses have no token to score and are left out")
+    if lost > empty:
+        said.append(f"{lost - empty} of {len(rows)} scores are not finite and are left out")
+    if pairs.dropped:
+        said.append(f"{pairs.dropped} pairs are left out; {pairs.n} remain")
+    if not pairs.n:
+        said.append("no pair with two finite scores: there is no accuracy")
+    if cut:
+        said.append(f"{cut} of {len(rows)} responses or their prompts were cut at the recipe's length")
+    if len(scores) > 1 and np.ptp(scores) == 0:
+        said.append("all scores are equal: this critic tells nothing apart")
+    elif pairs.n and statistics.tie_rate(pairs) > 0:
+        said.append(f"{statistics.tie_rate(pairs):.1%} of the pairs are ties")
+    same = sum(rate for rate in _same_text(rows))
+    if same:
+        said.append(f"{same} student responses are word for word their teacher's")
+    largest = max(abs(values.get("min", math.nan)), abs(values.get("max", math.nan)))
+    if largest > LARGE_VALUE:
+        said.append(f"token values reach {largest:.1f} in magnitude (above {LARGE_VALUE:g})")
+    spread = values.get("std", math.nan)
+    if spread < SMALL_SPREAD:
+        said.append(f"token values hardly vary (std {spread:.3g}, below {SMALL_SPREAD:g})")
+    elif spread > LARGE_SPREAD:
+        said.append(f"token values vary widely (std {spread:.3g}, above {LARGE_SPREAD:g})")
+    if abs(bias) > LENGTH_BIAS:
+        said.append(f"scores follow response length (rank correlation {bias:+.2f})")
+    return said
+
+
+def _same_text(rows: Sequence[ResponseRow]) -> list[bool]:
+    teachers = {row.prompt_id: row.text for row in rows if row.role == "teacher"}
+    return [row.text == teachers.get(row.prompt_id) for row in rows if row.role == "student"]
+
+
+def _length_bias(rows: Sequence[ResponseRow]) -> float:
+    return statistics.spearman([row.tokens for row in rows], [row.score for row in rows])
+
+
+def _finite(scores: object) -> np.ndarray:
+    array = np.fromiter(scores, np.float64)  # type: ignore[call-overload]
+    return np.asarray(array[np.isfinite(array)])
+
+
+def _mean(x: np.ndarray) -> float:
+    return float(np.mean(x)) if len(x) else math.nan
+
+
+def _std(x: np.ndarray) -> float:
+    """Sample standard deviation, as torch's `std` logs it."""
+    return float(np.std(x, ddof=1)) if len(x) > 1 else math.nan
+
+
+def in_words(result: ScoreResult) -> str:
+    """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
+    low, high = result.d_acc_ci
+    cluster = result.extra.get("d_acc_ci_cluster")
+    if isinstance(cluster, (list, tuple)) and len(cluster) == 2 and all(isinstance(x, (int, float)) for x in cluster):
+        low, high = min(low, float(cluster[0])), max(high, float(cluster[1]))
+    if not math.isfinite(result.d_acc):
+        first = "no accuracy: no pair could be judged"
+    elif low <= 0.5 <= high:
+        first = f"d_acc {result.d_acc:.1%} ({low:.1%} to {high:.1%}): not told from chance"
+    elif result.d_acc < 0.5:
+        first = f"d_acc {result.d_acc:.1%} ({low:.1%} to {high:.1%}): inverted, the student is preferred"
+    else:
+        first = f"d_acc {result.d_acc:.1%} ({low:.1%} to {high:.1%})"
+    step = "step ?" if result.step is None else f"step {result.step}"
+    spread = {name: result.values.get(name, math.nan) for name in ("mean", "std", "min", "max")}
+    teacher = f"teacher {result.teacher_score_mean:.3f} (std {result.teacher_score_std:.3f})"
+    student = f"student {result.student_score_mean:.3f} (std {result.student_score_std:.3f})"
+    lines = [
+        f"{step}: {first}, {result.pairs} pairs of {result.prompts} prompts",
+        f"margin {result.score_diff:.3f}, {teacher}, {student}, AUC {result.auc:.3f}",
+        "token values mean {mean:.3f}, std {std:.3f}, {min:.3f} to {max:.3f}".format(**spread),
+    ]
+    smallest = result.extra.get("smallest_difference")
+    if isinstance(smallest, float) and math.isfinite(smallest):
+        lines.append(f"a change of d_acc below {smallest * 100:.1f} points would go unseen on this set")
+    lines += [f"! {warning}" for warning in result.warnings]
+    return "\n".join(lines)
