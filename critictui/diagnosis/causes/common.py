@@ -1,0 +1,71 @@
+"""What the judges of causes share: verdicts of simulated mistakes, thresholds, the shape of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.finding import Cause, CauseVerdict
+from critictui.diagnosis.simulation import Landing
+
+FAR = 3.0
+"""Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
+NEAR = 2.0
+_CLEARLY = 3.0
+"""Difference of log densities (a factor of 20) beyond which one simulated way is the better account."""
+
+
+def cause_of(id_: str, verdict: CauseVerdict, message: str, next_step: str = "", /, **evidence: object) -> Cause:
+    """A cause with its evidence as keywords."""
+    return Cause(id_, verdict, message, evidence, next_step)
+
+
+def best_landing(case: Case, cause: str) -> Landing | None:
+    """The simulated way that speaks for `cause` and fits the test's numbers best."""
+    return next((x for x in case.ranked() if x.variant.cause == cause), None)
+
+
+def accounts_best(case: Case, best: Landing) -> bool:
+    """No other simulated way accounts for the numbers clearly better."""
+    ranked = case.ranked()
+    return all(x.log_density <= best.log_density + _CLEARLY for x in ranked if x.lands)
+
+
+def without_simulation(case: Case, cause: str, where: str, evidence: Mapping[str, object]) -> Cause:
+    """The verdict where nothing was simulated: by the script alone, or by whose number it is."""
+    if where:
+        return cause_of(cause, "likely", f"The script can produce it.{where}",
+                      "pass the measured numbers with --claim, to see whether they are that", **evidence)  # fmt: skip
+    if not case.claimed:
+        return cause_of(
+            cause, "ruled-out", "the test's number is critictui's own: loaded strictly, scored as the recipe says"
+        )
+    return cause_of(
+        cause, "untested", "the mistake was not simulated", "give a fixed set (--fixed-set) to simulate it on"
+    )
+
+
+def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
+    """A cause that is judged by simulated variants and by the script's source."""
+    wrong = [f for f in case.script.findings if f.cause == cause] if case.script is not None else []
+    evidence: dict[str, object] = {}
+    where = ""
+    if wrong:
+        where = f" Line {wrong[0].line} of the script does it: {wrong[0].message}."
+        evidence["script"] = [f"{f.line}: {f.code}" for f in wrong]
+    best = best_landing(case, cause)
+    if best is None:
+        return without_simulation(case, cause, where, evidence)
+    v = best.variant
+    evidence |= {"variant": v.id, "d_acc": v.mean("d_acc"), "margin": v.mean("margin"), "z": dict(best.z)}
+    sentence = (
+        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):.2f} and a margin of {v.mean('margin'):.2f} here"
+    )
+    if case.real_lands:
+        return cause_of(cause, "ruled-out", f"{sentence}; your numbers are those of the right way.", **evidence)
+    if not best.lands:
+        return cause_of(cause, "ruled-out", f"{sentence}; your numbers are not that.", **evidence)
+    verdict: CauseVerdict = "proven" if wrong else "likely"
+    if not wrong and (not accounts_best(case, best) or case.script is not None):
+        verdict = "unlikely"
+    return cause_of(cause, verdict, f"{sentence}: your numbers are that. {what}{where}", remedy, **evidence)

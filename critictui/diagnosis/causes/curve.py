@@ -1,0 +1,133 @@
+"""Causes that the logged curve speaks of: chance, averages, collapse, memorised pairs."""
+
+# ruff: noqa: E501  (a message is one sentence on one line, so that it can be searched for)
+
+from __future__ import annotations
+
+import math
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.causes.common import FAR, NEAR, cause_of
+from critictui.diagnosis.finding import Cause, CauseVerdict
+from critictui.scoring.statistics import wilson
+
+AT_CHANCE = 0.55
+"""A critic whose d_acc was above this and is now within reach of 0.5 has lost something."""
+STEP_CHANGE = 0.05
+"""A change of d_acc that is worth a word: the noise of one window of steps is below 0.02."""
+
+
+def by_chance(case: Case) -> Cause:
+    """Could the test's pairs, being few, give its d_acc although the critic is as good as logged?"""
+    claim, logged = case.claim, case.logged.d_acc
+    if claim is None or claim.d_acc is None or logged is None:
+        return cause_of("by-chance", "untested", "there is no test d_acc to compare with the logged one",
+                      "score this checkpoint on a fixed set (e)")  # fmt: skip
+    if not claim.pairs:
+        return cause_of("by-chance", "untested", "how many pairs stand behind the test's d_acc is not known",
+                      "pass --pairs N")  # fmt: skip
+    low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
+    chance = logged.mean * (1 - logged.mean) / claim.pairs
+    z = logged.differs(claim.d_acc, math.sqrt(max(chance, 1e-12))) if math.isfinite(logged.error) else math.inf
+    evidence = {"test": claim.d_acc, "low": low, "high": high, "logged": logged.mean, "pairs": claim.pairs, "z": z}
+    numbers = (
+        f"{claim.d_acc:.3f} on {claim.pairs} pairs has a 95 % interval of {low:.3f} to {high:.3f}; "
+        f"logged {logged.mean:.3f}"
+    )
+    if low <= logged.mean <= high or z <= NEAR:
+        return cause_of("by-chance", "likely", f"{numbers}: so few pairs can give this by chance",
+                      "score more pairs: 1000 find a 5-point change 98 % of the time", **evidence)  # fmt: skip
+    verdict: CauseVerdict = "ruled-out" if z > FAR else "unlikely"
+    return cause_of("by-chance", verdict, f"{numbers}: {z:.0f} standard deviations apart", **evidence)
+
+
+def train_average(case: Case) -> Cause:
+    """Was the training number an average over steps, and does the last step say what the test says?"""
+    last, run, claim = case.logged.d_acc, case.logged.d_acc_run, case.claim
+    if last is None or run is None or claim is None or claim.d_acc is None:
+        return cause_of("train-average", "untested", "no logged d_acc curve to compare an average with")
+    error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.02
+    evidence = {"last": last.mean, "run": run.mean, "test": claim.d_acc, "step": case.logged.step}
+    near_last = last.differs(claim.d_acc, error) <= FAR
+    gap = abs(run.mean - last.mean)
+    if near_last and gap > STEP_CHANGE and abs(run.mean - claim.d_acc) > STEP_CHANGE:
+        return cause_of(
+            "train-average", "likely" if not case.claimed else "proven",
+            f"the mean over the run is {run.mean:.3f}, but the last {last.steps} steps are at {last.mean:.3f}: "
+            f"the test's {claim.d_acc:.3f} is the last step's, not the average's",
+            "compare the test with the logged value of the same step", **evidence,
+        )  # fmt: skip
+    message = (
+        f"the last {last.steps} steps up to step {case.logged.step} are at {last.mean:.3f}, the whole run at {run.mean:.3f}: "
+        f"the logged number is the last steps' own"
+    )
+    return cause_of("train-average", "ruled-out", message, **evidence)
+
+
+def collapsed(case: Case) -> Cause:
+    """Did the critic lose what it had learned?"""
+    last, best = case.logged.d_acc, case.logged.d_acc_best
+    score = case.score
+    if last is None or best is None:
+        if score is None:
+            return cause_of(
+                "collapsed", "untested", "no logged d_acc and no fixed-set score", "score this checkpoint (e)"
+            )
+        best = last = None
+    evidence: dict[str, object] = {}
+    if last is not None and best is not None:
+        evidence |= {"last": last.mean, "best": best}
+        at_chance = last.mean - NEAR * (last.error if math.isfinite(last.error) else 0.05) <= 0.5 + 0.02
+        fell = best > AT_CHANCE and best - last.mean > 2 * STEP_CHANGE
+        if at_chance and fell:
+            margins = _margins(case)
+            also_here = score is not None and score.d_acc_ci[0] <= AT_CHANCE
+            text = f"logged d_acc fell from {best:.3f} to {last.mean:.3f}{margins}"
+            if also_here and score is not None:
+                text += f", and the fixed set gives {score.d_acc:.3f}"
+            return cause_of("collapsed", "proven" if also_here else "likely", text,
+                          "go back to the checkpoint before the fall; lower the learning rate", **evidence)  # fmt: skip
+    if score is not None:
+        low, high = score.d_acc_ci
+        evidence |= {"fixed": score.d_acc, "low": low, "high": high}
+        if low > 0.5:
+            return cause_of("collapsed", "ruled-out", f"the real head gives {score.d_acc:.3f} ({low:.3f} to {high:.3f}) on the fixed set: it tells them apart", **evidence)  # fmt: skip
+        if last is None or last.mean <= AT_CHANCE:
+            return cause_of("collapsed", "likely", f"the real head gives {score.d_acc:.3f} ({low:.3f} to {high:.3f}): no better than chance", **evidence)  # fmt: skip
+    if last is not None:
+        return cause_of("collapsed", "ruled-out", f"logged d_acc is {last.mean:.3f} up to step {case.logged.step}: no fall in the curve", **evidence)  # fmt: skip
+    return cause_of("collapsed", "untested", "no logged d_acc", **evidence)
+
+
+def _margins(case: Case) -> str:
+    margin, best = case.logged.margin, case.logged.margin_best
+    return f", the margin from {best:.2f} to {margin.mean:.2f}" if margin is not None and best is not None else ""
+
+
+def memorised(case: Case) -> Cause:
+    """Did d_acc jump where an epoch began, so that the logged number is about pairs seen before?"""
+    logged, seam = case.logged, case.logged.epoch_seam
+    if logged.d_acc is None:
+        return cause_of("memorised", "untested", "no logged d_acc")
+    if seam is None or logged.d_acc_before_epoch is None:
+        return cause_of(
+            "memorised",
+            "ruled-out",
+            f"every step up to {logged.step} is within the first epoch: no pair was seen twice",
+        )
+    before, after = logged.d_acc_before_epoch, logged.d_acc
+    jump = after.mean - before.mean
+    evidence: dict[str, object] = {"before": before.mean, "after": after.mean, "epoch_step": seam}
+    jumped = jump > STEP_CHANGE and after.differs(before.mean, before.error) > FAR
+    test = case.claim.d_acc if case.claim is not None else None
+    text = f"d_acc went from {before.mean:.3f} to {after.mean:.3f} where an epoch began at step {seam}"
+    if not jumped:
+        return cause_of("memorised", "ruled-out", f"{text}: no jump", **evidence)
+    advice = f"judge by the logged values before step {seam}, or by a fixed set of prompts that were not trained on"
+    if test is not None and abs(test - before.mean) < abs(test - after.mean) and case.real_lands is not False:
+        return cause_of("memorised", "proven", f"{text}; the test's {test:.3f} is on the side of what was logged before it", advice, test=test, **evidence)  # fmt: skip
+    if case.real_lands is False:
+        return cause_of(
+            "memorised", "unlikely", f"{text}, but the test's numbers are not the real head's", advice, **evidence
+        )
+    return cause_of("memorised", "likely", text, advice, **evidence)

@@ -1,0 +1,72 @@
+"""Causes in what was loaded: a random head, damaged files, another tokenizer."""
+
+# ruff: noqa: E501  (a message is one sentence on one line, so that it can be searched for)
+
+from __future__ import annotations
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.causes.common import accounts_best, best_landing, cause_of, without_simulation
+from critictui.diagnosis.finding import Cause, CauseVerdict
+
+
+def head_missing(case: Case) -> Cause:
+    """Was a randomly initialised head scored?"""
+    audit, script = case.audit, case.script
+    problems = dict(audit.problems) if audit is not None else {}
+    if "head-missing" in problems:
+        return cause_of("head-missing", "proven", f"the checkpoint has no value head: {problems['head-missing']}",
+                      "score the checkpoint that training wrote, before it was merged or converted")  # fmt: skip
+    wrong = [f for f in script.findings if f.cause == "head-missing"] if script is not None else []
+    best = best_landing(case, "head-missing")
+    evidence: dict[str, object] = {}
+    where = ""
+    if wrong:
+        where = f" Line {wrong[0].line} of the script does it: {wrong[0].message}."
+        evidence["script"] = [f"{f.line}: {f.code}" for f in wrong]
+    if best is None:
+        return without_simulation(case, "head-missing", where, evidence)
+    v, real = best.variant, case.simulation.real if case.simulation is not None else best.variant
+    evidence |= {
+        "random_d_acc": v.mean("d_acc"), "random_d_acc_std": v.std("d_acc"), "random_margin": v.mean("margin"),
+        "random_margin_std": v.std("margin"), "real_d_acc": real.mean("d_acc"), "seeds": len(v.stats), "z": dict(best.z),
+    }  # fmt: skip
+    sentence = (
+        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):.2f} ± {v.std('d_acc'):.2f} on this checkpoint and a "
+        f"margin of {v.mean('margin'):.2f} ± {v.std('margin'):.2f}; "
+    )
+    ending = f"the real head gives {real.mean('d_acc'):.2f}."
+    if case.real_lands:
+        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real.mean('d_acc'):.2f}.", **evidence)  # fmt: skip
+    if not best.lands:
+        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are not that; {ending}", **evidence)
+    verdict: CauseVerdict = "proven" if wrong else "likely"
+    if not wrong and not accounts_best(case, best):
+        verdict = "unlikely"
+    if script is not None and not wrong:
+        verdict = "unlikely"
+        where = " The script loads no random head that we can see."
+    return cause_of("head-missing", verdict, f"{sentence}your numbers are that; {ending}{where}",
+                  "load with `critictui score`, which refuses a head that is not the checkpoint's", **evidence)  # fmt: skip
+
+
+def damaged(case: Case) -> tuple[Cause, ...]:
+    """What the audit found wrong with the files, as causes of their own."""
+    audit = case.audit
+    if audit is None:
+        return ()
+    return tuple(
+        cause_of(id_, "proven", message, "score another checkpoint, or copy this one again")
+        for id_, message in audit.problems
+        if id_ != "head-missing"
+    )
+
+
+def wrong_tokenizer(case: Case) -> Cause:
+    """Do fixed set and checkpoint tokenise differently?"""
+    score = case.score
+    said = [w for w in score.warnings if "tokenizer" in w] if score is not None else []
+    if said:
+        return cause_of("wrong-tokenizer", "likely", said[0], "make the fixed set with the checkpoint's own tokenizer")
+    if score is not None:
+        return cause_of("wrong-tokenizer", "ruled-out", "the fixed set was made with the checkpoint's tokenizer")
+    return cause_of("wrong-tokenizer", "untested", "no fixed-set score of this checkpoint", "score it (e)")

@@ -1,0 +1,66 @@
+"""Causes in how a response is scored: which tokens are pooled, how accuracy is counted, what is cut off."""
+
+# ruff: noqa: E501  (a message is one sentence on one line, so that it can be searched for)
+
+from __future__ import annotations
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.causes.common import cause_of, simulated
+from critictui.diagnosis.finding import Cause
+from critictui.diagnosis.replay import difference_in_words
+
+
+def score_definition(case: Case) -> Cause:
+    """Does the test pool other tokens than training?"""
+    replay = case.replay
+    if replay is not None and replay.found is not None and not replay.reproduced:
+        words = difference_in_words(replay.found.recipe, replay.asked.recipe)
+        return cause_of("score-definition", "proven", f"Replayed from saved responses: {words}.",
+                      "save the recipe with `critictui replay ... --save-recipe` and score again",
+                      recipe=replay.found.recipe.to_dict())  # fmt: skip
+    cause = simulated(case, "score-definition", "The test scores other tokens than training did.",
+                       "score prompt ids plus raw response ids, and pool the response's own positions")  # fmt: skip
+    if cause.verdict == "untested" and replay is not None and replay.reproduced:
+        return cause_of("score-definition", "ruled-out", "the recipe reproduces the scores that training recorded")
+    return cause
+
+
+def accuracy_definition(case: Case) -> Cause:
+    """Soft against hard, ties as wins or losses."""
+    return simulated(case, "accuracy-definition", "The accuracy is defined differently.",
+                      "count teacher > student, and report ties beside it")  # fmt: skip
+
+
+def eos_mismatch(case: Case) -> Cause:
+    """EOS on one side only."""
+    sides = _eos_sides(case)
+    cause = simulated(case, "eos-mismatch", "One side's tokens end in EOS and the other's do not.",
+                       "score without EOS (recipe eos=exclude), or give both sides one")  # fmt: skip
+    if sides is not None and cause.verdict in {"untested", "ruled-out"} and not case.claimed:
+        teacher, student = sides
+        recipe = case.score.recipe if case.score is not None else {}
+        if abs(teacher - student) > 0.5 and recipe.get("eos") == "include":
+            return cause_of("eos-mismatch", "likely",
+                          f"{teacher:.0%} of the teacher's and {student:.0%} of the students' responses end in EOS, and the recipe scores it",
+                          "use a recipe with eos=exclude", teacher=teacher, student=student)  # fmt: skip
+    return cause
+
+
+def _eos_sides(case: Case) -> tuple[float, float] | None:
+    """Shares of teacher and student responses whose ids end in the tokenizer's EOS, as the fixed set stores them."""
+    if case.fixed_set is None:
+        return None
+    eos = case.fixed_set.header.get("eos_token_id")
+    if not isinstance(eos, int):
+        return None
+    teacher = [p.teacher.ids[-1] == eos for p in case.fixed_set.prompts if p.teacher.ids]
+    student = [s.ids[-1] == eos for p in case.fixed_set.prompts for s in p.students if s.ids]
+    if not teacher or not student:
+        return None
+    return sum(teacher) / len(teacher), sum(student) / len(student)
+
+
+def truncation(case: Case) -> Cause:
+    """Are responses cut before they are scored?"""
+    return simulated(case, "truncation", "Texts are cut before the response is scored whole.",
+                      "raise the length limit, and let it count new tokens only")  # fmt: skip

@@ -1,0 +1,113 @@
+"""Causes in the texts: an echoed or garbled prompt, other sampling, lengths."""
+
+# ruff: noqa: E501  (a message is one sentence on one line, so that it can be searched for)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.causes.common import FAR, cause_of, simulated
+from critictui.diagnosis.finding import Cause
+
+
+def sampling_mismatch(case: Case) -> Cause:
+    """Were the test's student responses sampled in another way than training's?"""
+    claim, teacher = case.claim, case.logged.teacher
+    trained = _training_sampling(case)
+    tested = _test_sampling(case)
+    differing = {
+        k: (trained[k], tested[k]) for k in trained.keys() & tested.keys() if not math.isclose(trained[k], tested[k])
+    }
+    words = ", ".join(f"{k} {a:g} in training, {b:g} in the test" for k, (a, b) in sorted(differing.items()))
+    evidence: dict[str, object] = {"training": trained, "test": tested}
+    if claim is not None and claim.teacher is not None and teacher is not None and math.isfinite(teacher.error):
+        spread = case.logged.teacher_std or 1.0
+        error = spread / math.sqrt(claim.pairs or 100)
+        z = teacher.differs(claim.teacher, error)
+        if z > FAR:
+            return cause_of(
+                "sampling-mismatch", "ruled-out",
+                f"the teacher's texts are not sampled, yet their mean moved from {teacher.mean:.2f} to {claim.teacher:.2f}: "
+                f"no change of the student's sampling can do that" + (f" ({words})" if words else ""), z=z, **evidence,
+            )  # fmt: skip
+    if case.claimed and case.real_lands is False and any(x.lands for x in case.ranked()):
+        return cause_of("sampling-mismatch", "unlikely", "a mistake in the scoring accounts for the numbers" + (f" ({words})" if words else ""), **evidence)  # fmt: skip
+    if words:
+        return cause_of("sampling-mismatch", "likely", f"responses were sampled differently: {words}",
+                      "make the fixed set with the training's parameters", **evidence)  # fmt: skip
+    if trained and tested:
+        return cause_of("sampling-mismatch", "ruled-out", "training and test sample alike", **evidence)
+    missing = "the training's" if not trained else "the test's"
+    return cause_of("sampling-mismatch", "untested", f"{missing} sampling parameters are not known",
+                  "point critictui at the directory that holds the log or .hydra/config.yaml", **evidence)  # fmt: skip
+
+
+def _training_sampling(case: Case) -> dict[str, float]:
+    config = case.training
+    if config is None:
+        return {}
+    found = {"temperature": config.temperature, "top_p": config.top_p}
+    return {k: float(v) for k, v in found.items() if v is not None}
+
+
+def _test_sampling(case: Case) -> dict[str, float]:
+    if case.script is not None and case.script.sampling:
+        return {k: v for k, v in case.script.sampling.items() if k in {"temperature", "top_p"}}
+    if case.claimed or case.fixed_set is None:
+        return {}
+    parameters = case.fixed_set.header.get("generation")
+    if not isinstance(parameters, Mapping):
+        return {}
+    return {k: float(v) for k, v in parameters.items() if k in {"temperature", "top_p"} and isinstance(v, int | float)}
+
+
+def prompt_echo(case: Case) -> Cause:
+    """Does the student's text repeat the prompt?"""
+    echoed = _share_of_echoes(case)
+    if echoed is not None and echoed > 0.5:
+        return cause_of("prompt-echo", "proven", f"{echoed:.0%} of the fixed set's student responses begin with their prompt: the critic separates formats, not answers",
+                      "make the fixed set again with `critictui prepare`: it decodes new tokens only", share=echoed)  # fmt: skip
+    return simulated(case, "prompt-echo", "The student's text repeats the prompt.", "decode the new tokens only")
+
+
+def _share_of_echoes(case: Case) -> float | None:
+    if case.fixed_set is None:
+        return None
+    total = hits = 0
+    for prompt in case.fixed_set.prompts:
+        text = prompt.prompt if isinstance(prompt.prompt, str) else prompt.prompt[-1].content
+        head = text.strip()[:200]
+        for student in prompt.students:
+            total += 1
+            hits += bool(head) and head in student.text[: len(text) + 400]
+    return hits / total if total else None
+
+
+def prompt_garbled(case: Case) -> Cause:
+    """Is the prompt Python's repr of a chat?"""
+    if case.fixed_set is not None:
+        texts = [p.prompt for p in case.fixed_set.prompts if isinstance(p.prompt, str)]
+        garbled = sum(t.lstrip().startswith(("[{'", '[{"', "{'role'", "array([{")) for t in texts)
+        if texts and garbled > len(texts) / 2:
+            return cause_of("prompt-garbled", "proven", f"{garbled} of {len(texts)} prompts of the fixed set are Python's repr of a chat, not its text",
+                          "keep the messages as messages; `critictui prepare` does", share=garbled / len(texts))  # fmt: skip
+    return simulated(
+        case,
+        "prompt-garbled",
+        "The prompt is the repr of a list of messages.",
+        "pass the messages to the chat template",
+    )
+
+
+def length_bias(case: Case) -> Cause:
+    """Does the score follow the response's length?"""
+    score = case.score
+    if score is None or not math.isfinite(score.length_bias):
+        return cause_of("length-bias", "untested", "no fixed-set score of this checkpoint", "score it (e)")
+    r = score.length_bias
+    if abs(r) > 0.3:
+        return cause_of("length-bias", "likely", f"score follows length (Spearman {r:+.2f}): a test with other lengths gives another d_acc",
+                      "balance lengths in the training pairs, or compare within length bands", spearman=r)  # fmt: skip
+    return cause_of("length-bias", "ruled-out", f"score hardly follows length (Spearman {r:+.2f})", spearman=r)

@@ -1,0 +1,79 @@
+"""Why do training and test disagree? The case goes in, the ranked causes under one headline come out."""
+
+from __future__ import annotations
+
+import math
+
+from critictui.diagnosis.case import Case
+from critictui.diagnosis.causes import judge_all
+from critictui.diagnosis.finding import Cause, CauseVerdict, Explanation
+
+_ORDER: tuple[CauseVerdict, ...] = ("proven", "likely", "unlikely", "untested", "ruled-out")
+_AGREE = 0.05
+"""Logged and tested d_acc closer than this, or within two standard errors, are no disagreement."""
+
+
+def explain(case: Case) -> Explanation:
+    """Judge every cause and rank them: by verdict, then by how well the simulation of it fits, then structure first."""
+    causes = judge_all(case)
+    density = {x.variant.cause: x.log_density for x in reversed(case.ranked()) if x.lands}
+    ranked = sorted(
+        enumerate(causes), key=lambda item: (_ORDER.index(item[1].verdict), -density.get(item[1].id, -1e9), item[0])
+    )
+    ordered = tuple(cause for _, cause in ranked)
+    return Explanation(_headline(case, ordered), ordered, _facts(case))
+
+
+def _headline(case: Case, causes: tuple[Cause, ...]) -> str:
+    logged, claim = case.logged.d_acc, case.claim
+    if claim is None or claim.d_acc is None:
+        return "There is no test to compare with: score this checkpoint on a fixed set, or pass --claim d_acc=..."
+    if logged is None:
+        return f"The test says d_acc {claim.d_acc:.3f}; this run logs no d_acc to compare it with."
+    gap = f"Training logged d_acc {logged.mean:.3f} at step {case.logged.step}, the test says {claim.d_acc:.3f}"
+    named = [c for c in causes if c.verdict in {"proven", "likely"}]
+    if named:
+        sure = "it is" if named[0].verdict == "proven" else "most likely"
+        return f"{gap}: {sure} {named[0].id}. {named[0].message}"
+    if _agree(case):
+        return f"{gap}: they agree."
+    untested = [c for c in causes if c.verdict == "untested" and c.next_step]
+    step = f" Next: {untested[0].next_step}." if untested else ""
+    return f"{gap}: no cause is proven or likely yet.{step}"
+
+
+def _agree(case: Case) -> bool:
+    logged, claim = case.logged.d_acc, case.claim
+    if logged is None or claim is None or claim.d_acc is None:
+        return False
+    error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.0
+    return abs(logged.mean - claim.d_acc) < _AGREE or logged.differs(claim.d_acc, error) < 2
+
+
+def _facts(case: Case) -> dict[str, object]:
+    facts: dict[str, object] = {"step": case.logged.step}
+    for name in ("d_acc", "d_acc_run", "d_acc_before_epoch", "margin", "margin_run", "teacher", "student"):
+        window = getattr(case.logged, name)
+        if window is not None:
+            facts[f"logged_{name}"] = window.mean
+    if case.claim is not None:
+        for name in ("d_acc", "margin", "teacher", "student", "pairs"):
+            value = getattr(case.claim, name)
+            if value is not None:
+                facts[f"test_{name}"] = value
+    ranked = case.ranked()
+    if ranked:
+        facts["simulated"] = [
+            {
+                "way": x.variant.id,
+                "cause": x.variant.cause,
+                "d_acc": x.variant.mean("d_acc"),
+                "d_acc_std": x.variant.std("d_acc"),
+                "margin": x.variant.mean("margin"),
+                "margin_std": x.variant.std("margin"),
+                "seeds": len(x.variant.stats),
+                "lands": x.lands,
+            }
+            for x in ranked
+        ]
+    return facts
