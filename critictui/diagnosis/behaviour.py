@@ -113,7 +113,8 @@ def _number(value: object) -> float:
 
 def _spread(value: Mapping[str, object]) -> Spread:
     n = value.get("n")
-    return Spread(*(_number(value.get(k)) for k in ("mean", "std", "min", "max")), n=n if isinstance(n, int) else 0)
+    mean, std, low, high = (_number(value.get(k)) for k in ("mean", "std", "min", "max"))
+    return Spread(mean, std, low, high, n if isinstance(n, int) else 0)
 
 
 def _sample(value: Mapping[str, object]) -> Sample:

@@ -227,16 +227,25 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
             tie_rate=b.tie_rate,
         )
     elif b.d_acc_low <= 0.5 <= b.d_acc_high:
-        few = b.pairs < 50
-        id_, severity = ("by-chance", "info") if few else ("collapsed", "critical")
-        tail = "too few pairs to tell" if few else "it does not tell teacher from student"
-        yield Finding(
-            id_,
-            severity,
-            f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs: {tail}",
-            {"d_acc": b.d_acc, "margin": b.margin},
-            "score more pairs" if few else "look at the logged curve; go back to the best checkpoint",
-        )  # type: ignore[arg-type]
+        numbers = f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs"
+        if b.pairs < 50:
+            yield _finding(
+                "by-chance",
+                "info",
+                f"{numbers}: too few pairs to tell",
+                "score more pairs",
+                d_acc=b.d_acc,
+                margin=b.margin,
+            )
+        else:
+            yield _finding(
+                "collapsed",
+                "critical",
+                f"{numbers}: it does not tell teacher from student",
+                "look at the logged curve; go back to the best checkpoint",
+                d_acc=b.d_acc,
+                margin=b.margin,
+            )
     elif b.d_acc_high < 0.5:
         yield _finding(
             "collapsed",
@@ -283,15 +292,17 @@ def _texts(b: Behaviour) -> Iterator[Finding]:
             share=b.garbled,
         )
     if abs(b.eos_teacher - b.eos_student) > 0.5:
-        scored = b.recipe_eos == "include"
-        yield Finding(
-            "eos-mismatch",
-            "critical" if scored else "info",
-            f"{b.eos_teacher:.0%} of the teacher's and {b.eos_student:.0%} of the students' responses end in EOS"
-            + (" and the recipe scores it" if scored else "; the recipe leaves EOS out"),
-            {"shift": b.eos_shift},
-            "use a recipe with eos=exclude" if scored else "",
-        )
+        numbers = f"{b.eos_teacher:.0%} of the teacher's and {b.eos_student:.0%} of the students' responses end in EOS"
+        if b.recipe_eos == "include":
+            yield _finding(
+                "eos-mismatch",
+                "critical",
+                f"{numbers} and the recipe scores it",
+                "use a recipe with eos=exclude",
+                shift=b.eos_shift,
+            )
+        else:
+            yield _finding("eos-mismatch", "info", f"{numbers}; the recipe leaves EOS out", shift=b.eos_shift)
     if b.truncated > 0.1:
         yield _finding(
             "truncation",
