@@ -46,7 +46,9 @@ class FixedSet:
     header: Mapping[str, object] = field(default_factory=dict)
     """schema, provenance, tokenizer and template hash, generation parameters; empty for imported files."""
     problems: tuple[str, ...] = ()
-    """One sentence a row that could not be used."""
+    """One sentence a row that could not be used; the first hundred."""
+    bad_rows: int = 0
+    """How many rows could not be used."""
 
     @property
     def pairs(self) -> int:

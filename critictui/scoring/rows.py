@@ -59,7 +59,7 @@ def read_rows(result: ScoreResult) -> list[ResponseRow]:
 
 
 def pyarrow() -> tuple[Any, Any]:
-    """(pyarrow, pyarrow.parquet), imported on first need. Raises ScoringError where missing, or so old that files run code."""
+    """(pyarrow, pyarrow.parquet), imported on first need. Raises ScoringError where missing or too old."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet
