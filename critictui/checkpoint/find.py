@@ -1,0 +1,214 @@
+"""A run directory in, its checkpoints out, newest step first, each with its state and the reason for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, VanishedError
+from critictui.checkpoint.completeness import SHARD, hf_checkpoint, shard_checkpoint, step_of
+
+MAX_DEPTH = 6
+MAX_DIRECTORIES = 5_000
+MAX_ENTRIES = 200_000
+_SKIP = frozenset(
+    {"actor", "ref", "rollout", "critictui", "wandb", "mlruns", "node_modules", "__pycache__", "site-packages"}
+)
+_HF = re.compile(r"^(?:model|pytorch_model)(?:-\d{5}-of-\d{5})?\.(?:safetensors|bin)(?:\.index\.json)?$")
+_GLOBAL_STEP = re.compile(r"^global_step_(\d{1,18})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a walk over a run directory found, and what it did not look at."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    truncated: bool
+    """The walk hit one of its limits: there may be more."""
+    skipped: tuple[str, ...]
+    """Folders that could not be listed, with the reason."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    places: list[tuple[Path, list[str]]] = field(default_factory=list)
+    """Directories that hold weights, with their file names."""
+    pruned: list[Path] = field(default_factory=list)
+    """`global_step_N/critic` that ought to exist and does not."""
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    entries: int = 0
+    truncated: bool = False
+    skipped: list[str] = field(default_factory=list)
+
+
+def find_checkpoints(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> list[Checkpoint]:
+    """Every critic checkpoint under `run_dir`, newest step first; those without a step last.
+
+    previous: the last look. It tells files that stand still from files that grow, saves opening what has not changed,
+    and lets deleted checkpoints be remembered.
+    """
+    return list(scan(run_dir, previous=previous).checkpoints)
+
+
+def scan(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> Scan:
+    """As `find_checkpoints`, with what was left out."""
+    walk = _Walk()
+    _walk(run_dir, walk)
+    before = {c.path: c for c in previous}
+    newest = max((step_of(path) or 0 for path, _ in walk.places), default=0)
+    found: dict[Path, Checkpoint] = {}
+    for path, names in walk.places:
+        found[path] = _one(path, names, before.get(path), last=(step_of(path) or 0) >= newest)
+    for path in walk.pruned:
+        if path not in found and (found or path in before):
+            found[path] = _deleted(before.get(path) or _gone(path), "its critic/ folder was removed")
+    for path, checkpoint in before.items():
+        if path not in found and path.is_relative_to(run_dir):
+            found[path] = _deleted(checkpoint, "no longer on disk")
+    ordered = sorted(found.values(), key=lambda c: (c.step is None, -(c.step or 0), str(c.path)))
+    return Scan(tuple(ordered), walk.truncated, tuple(walk.skipped))
+
+
+def describe(path: Path, previous: Checkpoint | None = None) -> Checkpoint:
+    """The checkpoint at `path`: the directory that holds the weights, or `global_step_N`, `huggingface/` or a file of it.
+
+    Raises CheckpointError where there are no weights.
+    """
+    for place in _candidates(path):
+        names = _files(place)
+        if _holds_weights(names):
+            return _one(place, names, previous, last=True)
+    if not path.exists():
+        raise VanishedError(f"{path}: there is no such file or folder; check the path")
+    raise CheckpointError(f"{path}: no checkpoint here; give a folder with FSDP shards or model.safetensors, or a run")
+
+
+def resolve_target(target: Path, *, settle_seconds: float = 0.5) -> Checkpoint:
+    """The complete checkpoint that `target` means: itself, or the newest complete one of a run directory.
+
+    A checkpoint without any marker of completion is looked at twice, `settle_seconds` apart.
+    Raises CheckpointError that says what is not complete and why.
+    """
+    try:
+        single: Checkpoint | None = describe(target)
+    except VanishedError:
+        raise
+    except CheckpointError:
+        single = None
+    if single is not None:
+        if single.state == "writing" and settle_seconds > 0:
+            time.sleep(settle_seconds)
+            single = describe(target, single)
+        if single.state != "complete":
+            raise CheckpointError(f"{single.path}: {single.state}: {single.reason}; choose another checkpoint")
+        return single
+    found = find_checkpoints(target)
+    # a newer step that carries no marker may be complete all the same: only a second look can tell
+    newest = next((c for c in found if c.state in ("complete", "writing")), None)
+    if newest is not None and newest.state == "writing" and settle_seconds > 0:
+        time.sleep(settle_seconds)
+        found = find_checkpoints(target, previous=found)
+    complete = [c for c in found if c.state == "complete"]
+    if complete:
+        return complete[0]
+    if found:
+        first = found[0]
+        raise CheckpointError(
+            f"{target}: none of its {len(found)} checkpoints is complete; {first.path.name} of step {first.step} is "
+            f"{first.state}: {first.reason}"
+        )
+    raise CheckpointError(f"{target}: no checkpoint found; give a checkpoint's folder or a run that has saved one")
+
+
+def _candidates(path: Path) -> list[Path]:
+    """Where the weights may lie for what a person points to."""
+    if path.is_file():
+        return [path.parent]
+    places = [path, path / "critic"]
+    if path.name == "huggingface":
+        places.append(path.parent)
+    return [*places, path / "huggingface"]
+
+
+def _one(path: Path, names: Sequence[str], previous: Checkpoint | None, *, last: bool) -> Checkpoint:
+    if any(SHARD.match(name) for name in names):
+        return shard_checkpoint(path, names, previous, last=last)
+    return hf_checkpoint(path, names, previous, last=last)
+
+
+def _deleted(checkpoint: Checkpoint, reason: str) -> Checkpoint:
+    return replace(checkpoint, state="deleted", reason=reason)
+
+
+def _gone(path: Path) -> Checkpoint:
+    return Checkpoint(path, step_of(path), "unknown", "deleted", "", 0, (), 0.0)
+
+
+def _holds_weights(names: Sequence[str]) -> bool:
+    return any(SHARD.match(name) or _HF.match(name) for name in names)
+
+
+def _files(path: Path) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for _, entry in zip(range(MAX_ENTRIES), entries, strict=False)]
+    except OSError:
+        return []
+
+
+def _walk(run_dir: Path, walk: _Walk) -> None:
+    """Breadth first, so that the limits cut off the deep before the near."""
+    queue = [(run_dir, 0)]
+    while queue:
+        folder, depth = queue.pop(0)
+        if len(walk.seen) >= MAX_DIRECTORIES or walk.entries >= MAX_ENTRIES:
+            walk.truncated = True
+            return
+        listed = _list(folder, walk)
+        if listed is None:
+            continue
+        files, folders = listed
+        if _holds_weights(files):
+            walk.places.append((folder, files))
+            folders = [name for name in folders if name != "huggingface"]
+        step = _GLOBAL_STEP.match(folder.name)
+        if (
+            step
+            and "critic" not in folders
+            and not _holds_weights(files)
+            and ("actor" in folders or "data.pt" in files)
+        ):
+            walk.pruned.append(folder / "critic")
+        if depth >= MAX_DEPTH:
+            walk.truncated = walk.truncated or bool(folders)
+            continue
+        queue.extend(
+            (folder / name, depth + 1)
+            for name in sorted(folders)
+            if name not in _SKIP and not name.startswith((".", "tmp-"))
+        )
+
+
+def _list(folder: Path, walk: _Walk) -> tuple[list[str], list[str]] | None:
+    files: list[str] = []
+    folders: list[str] = []
+    try:
+        stat = folder.stat()
+        if (stat.st_dev, stat.st_ino) in walk.seen:  # a link to a folder that was seen, or a loop
+            return None
+        walk.seen.add((stat.st_dev, stat.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                walk.entries += 1
+                if walk.entries >= MAX_ENTRIES:
+                    walk.truncated = True
+                    break
+                (folders if entry.is_dir() else files).append(entry.name)
+    except OSError as error:
+        walk.skipped.append(f"{folder}: {error.strerror}")
+        return None
+    return files, folders
