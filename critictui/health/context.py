@@ -1,0 +1,145 @@
+"""What a rule may look at when a row is judged: the row, the session's columns and levels, the stage and the seams."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from critictui.config import Config
+from critictui.health.alert import Alert
+from critictui.health.history import Row
+from critictui.health.level import Column, Level
+from critictui.health.settings import Settings
+from critictui.run import metrics as m
+
+SCORE = "critic/score/mean"
+SCORE_MAX = "critic/score/max"
+SCORE_MIN = "critic/score/min"
+STEP_TIME = "timing_s/step"
+ACTOR_SIGNS = ("actor/pg_loss", "actor/grad_norm", "actor/entropy_loss", "actor/entropy")
+RANKING_LOSS = "critic/ranking_loss"
+
+LEVELS: tuple[str, ...] = (
+    m.D_ACC,
+    m.SCORE_DIFF,
+    m.TEACHER_STD,
+    m.STUDENT_STD,
+    m.SCORE_RANGE,
+    m.RESPONSE_LENGTH,
+    m.GRAD_NORM,
+    m.D_LOSS,
+    SCORE,
+    STEP_TIME,
+)
+"""Metrics that are held against their own past."""
+
+WATCHED: frozenset[str] = frozenset(
+    {*LEVELS, m.TEACHER_MEAN, m.STUDENT_MEAN, m.VALUE_MAX, m.VALUE_MIN, m.EPOCH, m.LEARNING_RATE, SCORE_MAX, SCORE_MIN}
+    | {RANKING_LOSS, *ACTOR_SIGNS}
+)
+"""Metrics that some rule reads by name."""
+
+_ORDERED = tuple(sorted(WATCHED))
+
+ABSURD = 1e30
+"""Larger values are taken as this large, so that no sum or square of them overflows."""
+
+_LOGARITHMIC = frozenset({m.TEACHER_STD, m.STUDENT_STD, m.SCORE_RANGE, m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME})
+_ONE_WAY = frozenset({m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME, m.D_LOSS})
+
+
+@dataclass(slots=True)
+class Context:
+    """The state that all rules share. Columns only grow within a session, so a rewind is a cut."""
+
+    config: Config
+    settings: Settings
+    extra: frozenset[str] = frozenset()
+    """Further metrics that the configuration names for a rule."""
+    row: Row = field(default_factory=lambda: Row((0, 0), {}))
+    columns: dict[str, Column] = field(default_factory=dict)
+    levels: dict[str, Level] = field(default_factory=dict)
+    before: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The last values of the previous session, for a look across the seam."""
+    epoch_began: int | None = None
+    """The step of the newest epoch seam in this session."""
+    seam_index: dict[str, int] = field(default_factory=dict)
+    """How many points each column had at that seam."""
+    adversarial: bool = False
+    rows: int = 0
+    """Rows of this session so far."""
+    closed: list[Alert] = field(default_factory=list)
+    """Alerts that are over, in the order in which they ended."""
+
+    def value(self, name: str) -> float | None:
+        """The metric's value in this row if it was logged and is finite."""
+        value = self.row.values.get(name)
+        return value if value is not None and math.isfinite(value) else None
+
+    def column(self, name: str) -> Column:
+        """The session's finite values of a watched metric; empty where there are none."""
+        return self.columns.get(name) or _NOTHING
+
+    def level(self, name: str) -> Level | None:
+        """The metric's level if this row has a finite value of it."""
+        return self.levels.get(name) if self.value(name) is not None else None
+
+    @property
+    def step(self) -> int:
+        """The step of the row."""
+        return self.row.step
+
+    def take(self, row: Row, epochs: tuple[int, ...]) -> None:
+        """Make this row the current one."""
+        previous = self.row.step if self.rows else None
+        self.row = row
+        self.rows += 1
+        self._stage(row)
+        if previous is not None and self._epoch_begins(row, previous, epochs):
+            self.epoch_began = row.step
+            self.seam_index = {name: len(column) for name, column in self.columns.items()}
+            for name, level in self.levels.items():
+                level.seam(len(self.columns[name]))
+        for name in (*_ORDERED, *sorted(self.extra)):
+            value = row.values.get(name)
+            if value is None or not math.isfinite(value):
+                continue
+            column = self.columns.get(name)
+            if column is None:
+                column = self.columns[name] = Column()
+            column.steps.append(row.step)
+            column.values.append(min(max(value, -ABSURD), ABSURD))
+            if name in LEVELS or name in self.extra:
+                self._level(name).add(column)
+
+    def _level(self, name: str) -> Level:
+        level = self.levels.get(name)
+        if level is None:
+            least = 0.005 if name == m.D_ACC else 0.0
+            rule = {m.D_ACC: "decline", m.SCORE_DIFF: "margin-collapse", m.RESPONSE_LENGTH: "length-drift"}.get(
+                name, "spread-collapse" if name in _LOGARITHMIC else "decline"
+            )
+            level = self.levels[name] = Level(
+                log=name in _LOGARITHMIC,
+                follows=name not in _ONE_WAY,
+                shift=self.settings.number(rule, "shift", name),
+                limit=self.settings.number(rule, "limit", name),
+                least=least,
+            )
+        return level
+
+    def _stage(self, row: Row) -> None:
+        if self.config.stage != "auto":
+            self.adversarial = self.config.stage == "adversarial"
+        elif not self.adversarial:
+            self.adversarial = any(math.isfinite(row.values.get(name, math.nan)) for name in ACTOR_SIGNS)
+
+    def _epoch_begins(self, row: Row, previous: int, epochs: tuple[int, ...]) -> bool:
+        if any(previous < step <= row.step for step in epochs):
+            return True
+        epoch = self.value(m.EPOCH)
+        known = self.column(m.EPOCH).values
+        return bool(not epochs and epoch is not None and known and math.floor(epoch) > math.floor(known[-1]))
+
+
+_NOTHING = Column()

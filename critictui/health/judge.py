@@ -1,0 +1,224 @@
+"""The judge: snapshots of a run and fixed-set scores go in as they come, one judgement comes out."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from critictui.config import Config
+from critictui.health.alert import Alert, FixedScore, Judgement, NotEnoughData, Verdict
+from critictui.health.context import LEVELS, SCORE, WATCHED, Context
+from critictui.health.history import BEGINNING, Feed, Key, Row
+from critictui.health.level import Column, Level
+from critictui.health.rules import Rule, all_rules
+from critictui.health.settings import DEFAULTS, Settings
+from critictui.run.facts import RunSnapshot
+from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
+
+READ_ENOUGH = 0.98
+"""Below this share of the known bytes the history is still filling in, and nothing is judged: a tail without its
+baseline would be judged differently a moment later."""
+
+_SPACING = 64
+_KEPT = 6
+
+
+@dataclass(slots=True)
+class _Mark:
+    """The machine as it was after the row `key`: columns by their lengths, the rest pickled."""
+
+    key: Key
+    state: bytes
+    columns: dict[str, Column]
+    lengths: dict[str, int]
+    closed: int
+    played: int
+    """Rows judged before it."""
+
+
+class Machine:
+    """Rows go in one by one; can go back to a marked row and take another way from there."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._settings = Settings(config.thresholds)
+        self._extra = _extra_metrics(config)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self.key: Key = BEGINNING
+        self.context = Context(self._config, self._settings, self._extra)
+        self.rules: list[Rule] = []
+        self._marks: list[_Mark] = []
+        self._played = 0
+
+    def play(self, rows: Sequence[Row], epochs: tuple[int, ...]) -> None:
+        """Judge the rows in turn. The state before the last one is kept: that row may still grow."""
+        for i, row in enumerate(rows):
+            if i == len(rows) - 1 or i % _SPACING == 0:
+                self._mark()
+            self._advance(row, epochs)
+
+    def rewind(self, before: Key) -> Key:
+        """Go back to the newest mark that lies before the key, and say which row was judged last there."""
+        while self._marks and self._marks[-1].key >= before:
+            self._marks.pop()
+        if not self._marks:
+            self.restart()
+            return BEGINNING
+        mark = self._marks[-1]
+        self.key = mark.key
+        context = self.context
+        (
+            self.rules,
+            context.levels,
+            context.before,
+            context.epoch_began,
+            context.seam_index,
+            context.adversarial,
+            context.rows,
+        ) = pickle.loads(mark.state)  # noqa: S301  # our own bytes, from this process's memory
+        context.row = Row(mark.key, {})
+        context.columns = {name: mark.columns[name] for name in mark.lengths}
+        for name, n in mark.lengths.items():
+            context.columns[name].cut(n)
+        del context.closed[mark.closed :]
+        self._played = mark.played
+        return mark.key
+
+    def _mark(self) -> None:
+        context = self.context
+        state = pickle.dumps(
+            (
+                self.rules,
+                context.levels,
+                context.before,
+                context.epoch_began,
+                context.seam_index,
+                context.adversarial,
+                context.rows,
+            ),
+            protocol=pickle.HIGHEST_PROTOCOL,
+        )
+        lengths = {name: len(column) for name, column in context.columns.items()}
+        mark = _Mark(self.key, state, context.columns, lengths, len(context.closed), self._played)
+        if len(self._marks) > 1 and mark.played - self._marks[-2].played < _SPACING:
+            self._marks[-1] = mark
+        else:
+            self._marks.append(mark)
+        del self._marks[:-_KEPT]
+
+    def _advance(self, row: Row, epochs: tuple[int, ...]) -> None:
+        context = self.context
+        if not self.rules or row.session != self.key[0]:
+            self._begin_session(row)
+        context.take(row, epochs)
+        for rule in self.rules:
+            rule.step(context)
+        self.key = row.key
+        self._played += 1
+
+    def _begin_session(self, row: Row) -> None:
+        old = self.context
+        for rule in self.rules:
+            old.closed.extend(rule.latches.end(row.step, self.key[0]))
+        tails = {name: tuple(column.values[-40:]) for name, column in old.columns.items()}
+        self.context = Context(self._config, self._settings, self._extra, before=tails, closed=old.closed)
+        self.rules = all_rules()
+
+
+class Judge:
+    """Judges a run as it grows. What it says always equals what `judge_all` says of the same data."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._restart()
+
+    def _restart(self) -> None:
+        self._feed = Feed(WATCHED | _extra_metrics(self._config))
+        self._machine = Machine(self._config)
+        self._path: object = None
+
+    def update(self, run: RunSnapshot, scores: Sequence[FixedScore] = (), now: float | None = None) -> Judgement:
+        """The judgement of the run as it is now.
+
+        `now` is `time.time()`; without it the run is not asked whether it stalls. Nothing that a run holds raises.
+        """
+        if run.path != self._path:
+            self._restart()
+            self._path = run.path
+        if run.progress < READ_ENOUGH:
+            waiting = NotEnoughData("history", "", f"reading the history, {run.progress:.0%} so far")
+            return Judgement("unknown", (), (waiting,))
+        self._consume(run)
+        return self._judgement(run, scores, now)
+
+    def _consume(self, run: RunSnapshot) -> None:
+        start, rows = self._feed.changes(run)
+        if start is None:
+            return
+        machine = self._machine
+        if start <= machine.key:
+            after = machine.rewind(start)
+            if rows is None or (rows and rows[0].key > start):
+                rows = self._feed.rows(run, after)
+        elif rows is None:
+            rows = self._feed.rows(run, machine.key)
+        machine.play(rows, self._feed.epochs)
+
+    def _judgement(self, run: RunSnapshot, scores: Sequence[FixedScore], now: float | None) -> Judgement:
+        machine = self._machine
+        session = machine.key[0]
+        alerts = [*machine.context.closed]
+        waiting: list[NotEnoughData] = []
+        for rule in machine.rules:
+            alerts.extend(rule.latches.open(session))
+            waiting.extend(rule.waiting(machine.context))
+        verdict = verdict_of(alerts, ready=_ready(machine.context.levels))
+        return Judgement(verdict, tuple(sorted(alerts, key=_rank)), tuple(waiting))
+
+
+def judge_all(
+    run: RunSnapshot, config: Config, scores: Sequence[FixedScore] = (), now: float | None = None
+) -> Judgement:
+    """The whole run at once, from its first step to its last."""
+    return Judge(config).update(run, scores, now)
+
+
+def verdict_of(alerts: Sequence[Alert], *, ready: bool) -> Verdict:
+    """The worst severity that fires; without one, healthy, or unknown while there is not enough data."""
+    firing = {alert.severity for alert in alerts if alert.state == "firing"}
+    if "critical" in firing:
+        return "critical"
+    if "warning" in firing:
+        return "warning"
+    return "healthy" if ready else "unknown"
+
+
+def _ready(levels: dict[str, Level]) -> bool:
+    for group in ((D_ACC, SCORE_DIFF), (SCORE,), (D_LOSS,), LEVELS):
+        present = [levels[name] for name in group if name in levels]
+        if present:
+            return all(level.baseline is not None for level in present)
+    return False
+
+
+_STATES = {"firing": 0, "pending": 1, "resolved": 2}
+_SEVERITIES = {"critical": 0, "warning": 1, "info": 2}
+
+
+def _rank(alert: Alert) -> tuple[int, int, int, str, str, int]:
+    newest = -(alert.fired_step if alert.fired_step is not None else alert.since_step)
+    return (_STATES[alert.state], _SEVERITIES[alert.severity], newest, alert.rule, alert.metric, -alert.session)
+
+
+def _extra_metrics(config: Config) -> frozenset[str]:
+    """Metrics that the configuration gives a table of their own, as in [thresholds."decline:val/accuracy"]."""
+    named = set()
+    for table in config.thresholds:
+        rule, _, metric = table.partition(":")
+        if rule == "decline" and metric and rule in DEFAULTS:
+            named.add(metric)
+    return frozenset(named - WATCHED)

@@ -1,0 +1,259 @@
+"""decline, chance-accuracy, inverted, saturation: what accuracy says, against its own past and by itself."""
+
+from __future__ import annotations
+
+import math
+
+from critictui.health.alert import NotEnoughData, Severity
+from critictui.health.context import RANKING_LOSS, SCORE, Context
+from critictui.health.latches import Latches
+from critictui.health.level import Level
+from critictui.health.lifecycle import Sighting
+from critictui.health.statistics import mean, wilson
+from critictui.health.words import needs_points, needs_steps, since
+from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
+
+
+class Decline:
+    """Accuracy is lower than it was by 4 points and beyond noise; of a mean reward, by 15 %."""
+
+    id = "decline"
+
+    def __init__(self) -> None:
+        self.latches = Latches(self.id)
+
+    def step(self, context: Context) -> None:
+        """Judge one row."""
+        for metric in sorted({D_ACC, SCORE} | context.extra):
+            level = context.level(metric)
+            if level is None or level.baseline is None:
+                continue
+            settings = context.settings
+            drop = settings.number(self.id, "drop", metric)
+            if metric != D_ACC and metric not in context.extra:
+                drop = max(0.15 * abs(level.usual), 2 * level.baseline.sigma)
+            fallen = level.usual - level.short
+            if level.fell and fallen >= drop and level.usual - level.now >= drop:
+                self.latches.bad(
+                    context, metric, self._severity(context, metric, fallen), self._look(context, metric, drop)
+                )
+            elif self.latches.good(context, metric, recovered=fallen < drop / 2):
+                level.below.reset()
+
+    def waiting(self, context: Context) -> list[NotEnoughData]:
+        """Until there is a baseline."""
+        return needs_steps(self.id, D_ACC, context)
+
+    def _severity(self, context: Context, metric: str, fallen: float) -> Severity:
+        if metric != D_ACC:
+            return "warning"
+        if context.adversarial:
+            return "info"
+        return "critical" if fallen >= context.settings.number(self.id, "critical_drop", metric) else "warning"
+
+    def _look(self, context: Context, metric: str, drop: float):  # type: ignore[no-untyped-def]
+        def look() -> Sighting:
+            level = context.levels[metric]
+            base = level.baseline
+            assert base is not None
+            began = since(level.below, context)
+            advice = "Compare checkpoints before and after this step on the fixed set; a real decline shows there too."
+            if context.adversarial and metric == D_ACC:
+                advice = "In the adversarial stage the student catches up; see that the critic does not reach 0.5."
+            return Sighting(
+                level.short,
+                level.usual - drop,
+                began,
+                f"{metric} declined to {level.short:.3f} from {level.usual:.3f}, since step {began}.",
+                advice,
+                (
+                    ("baseline", level.usual),
+                    ("sigma", base.sigma),
+                    ("autocorrelation", base.phi),
+                    ("cusum", level.below.sum),
+                    ("limit", level.limit),
+                ),
+            )
+
+        return look
+
+
+def window_interval(context: Context, metric: str, size: int) -> tuple[float, float, float, int]:
+    """(mean, low, high, points) of the last points, but of none before a change that the CUSUM has found.
+
+    The 95 % interval is Wilson's where the pairs behind a point are known (never narrower than the scatter between
+    points says), else that of a mean of autocorrelated values.
+    """
+    column = context.column(metric)
+    level = context.levels[metric]
+    values = column.tail(size)
+    if level.fell and level.below.since is not None:
+        changed = sum(1 for step in column.steps[-size:] if step >= level.below.since)
+        values = values[-max(3, changed) :]
+    n = len(values)
+    centre = mean(values)
+    if level.baseline is not None:
+        spread = level.baseline.inflated
+    else:
+        spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / max(1, n - 1))
+    half = 1.96 * spread / math.sqrt(n)
+    low, high = centre - half, centre + half
+    if context.config.pairs_per_step is not None and metric == D_ACC:
+        exact = wilson(min(1.0, max(0.0, centre)), context.config.pairs_per_step * n)
+        low, high = min(low, exact[0]), max(high, exact[1])
+    return centre, low, high, n
+
+
+class ChanceAccuracy:
+    """The interval of the last window contains 0.5: the critic cannot tell teacher and student apart."""
+
+    id = "chance-accuracy"
+
+    def __init__(self) -> None:
+        self.latches = Latches(self.id)
+
+    def step(self, context: Context) -> None:
+        """Judge one row."""
+        level = context.level(D_ACC)
+        if level is None:
+            return
+        settings = context.settings
+        chance = settings.number(self.id, "chance", D_ACC)
+        learnt = settings.number(self.id, "learnt", D_ACC)
+        points = len(context.column(D_ACC))
+        had_learnt = level.baseline is not None and level.usual >= learnt
+        if not (had_learnt and level.fell) and points < settings.count(self.id, "min_steps", D_ACC):
+            return
+        if not self.latches.firing(D_ACC) and level.now >= learnt:
+            self.latches.good(context, D_ACC, recovered=level.short >= learnt)
+            return
+        centre, low, high, n = window_interval(context, D_ACC, settings.count(self.id, "window", D_ACC))
+        if low <= chance <= high and centre < learnt:
+            severity: Severity = "warning" if context.adversarial else "critical"
+            self.latches.bad(
+                context, D_ACC, severity, lambda: self._look(context, level, (centre, low, high, n), had_learnt)
+            )
+        else:
+            self.latches.good(context, D_ACC, recovered=centre >= learnt)
+
+    def waiting(self, context: Context) -> list[NotEnoughData]:
+        """A critic may take its time to learn: so many steps pass before chance is an alarm."""
+        if D_ACC not in context.levels or context.levels[D_ACC].baseline is not None:
+            return []
+        missing = context.settings.count(self.id, "min_steps", D_ACC) - len(context.column(D_ACC))
+        return needs_points(self.id, D_ACC, context, missing)
+
+    def _look(
+        self, context: Context, level: Level, interval: tuple[float, float, float, int], had_learnt: bool
+    ) -> Sighting:
+        centre, low, high, n = interval
+        began = since(level.below, context) if had_learnt else context.column(D_ACC).steps[-n]
+        was = f"it was {level.usual:.3f} before step {began}" if had_learnt else "and never was better"
+        advice = (
+            "The critic no longer tells teacher from student. Stop, score the last good checkpoint on the fixed set, "
+            "resume from it."
+            if had_learnt
+            else "It has not learnt to tell teacher from student: check labels, learning rate, and that the two "
+            "responses differ."
+        )
+        return Sighting(
+            centre,
+            0.5,
+            began,
+            f"d_acc is {centre:.3f} ({low:.3f}-{high:.3f}), chance; {was}.",
+            advice,
+            (("low", low), ("high", high), ("points", float(n)), ("baseline", level.usual if had_learnt else 0.5)),
+        )
+
+
+class Inverted:
+    """The critic prefers the student: accuracy clearly below one half; where it is not logged, the margin below 0."""
+
+    id = "inverted"
+
+    def __init__(self) -> None:
+        self.latches = Latches(self.id)
+
+    def step(self, context: Context) -> None:
+        """Judge one row."""
+        metric, middle = (D_ACC, 0.5) if D_ACC in context.levels else (SCORE_DIFF, 0.0)
+        level = context.level(metric)
+        settings = context.settings
+        if level is None:
+            return
+        if not level.fell and len(context.column(metric)) < settings.count(self.id, "min_steps", metric):
+            return
+        if level.now >= middle and not self.latches.firing(metric):
+            self.latches.good(context, metric)
+            return
+        threshold = settings.number(self.id, "threshold", metric) if metric == D_ACC else 0.0
+        centre, low, high, n = window_interval(context, metric, settings.count(self.id, "window", metric))
+        if centre < threshold and high < middle:
+            began = since(level.below, context) if level.fell else context.column(metric).steps[-n]
+            self.latches.bad(
+                context,
+                metric,
+                "critical",
+                lambda: Sighting(
+                    centre,
+                    threshold,
+                    began,
+                    f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {began}: it prefers the student.",
+                    "Check which side is labelled teacher, the sign of the loss, and that responses were not swapped.",
+                    (("low", low), ("high", high), ("points", float(n))),
+                ),
+            )
+        else:
+            self.latches.good(context, metric, recovered=centre > middle)
+
+    def waiting(self, context: Context) -> list[NotEnoughData]:
+        """A random head may start inverted; training has some steps to turn it."""
+        missing = context.settings.count(self.id, "min_steps", D_ACC) - len(context.column(D_ACC))
+        return needs_points(self.id, D_ACC, context, missing)
+
+
+class Saturation:
+    """Accuracy near 1 with a loss near 0: the critic overpowers the student and has no gradient left to give."""
+
+    id = "saturation"
+
+    def __init__(self) -> None:
+        self.latches = Latches(self.id)
+
+    def step(self, context: Context) -> None:
+        """Judge one row."""
+        if context.value(D_ACC) is None:
+            return
+        settings = context.settings
+        size = settings.count(self.id, "window", D_ACC)
+        accuracy = context.column(D_ACC).tail(size)
+        if len(accuracy) < size or accuracy[-1] < 0.9:
+            self.latches.good(context, D_ACC)
+            return
+        share, enough = mean(accuracy), settings.number(self.id, "d_acc", D_ACC)
+        losses = (context.column(D_LOSS).values or context.column(RANKING_LOSS).values)[-size:]
+        low = settings.number(self.id, "loss", D_ACC)
+        loss = mean(losses) if losses else math.nan
+        if share >= enough and (loss <= low or (math.isnan(loss) and share >= 0.5 + enough / 2)):
+            began = context.column(D_ACC).steps[-size]
+            shown = f" and the loss {loss:.3f}" if losses else ""
+            self.latches.bad(
+                context,
+                D_ACC,
+                "warning",
+                lambda: Sighting(
+                    share,
+                    enough,
+                    began,
+                    f"d_acc is {share:.3f}{shown} since step {began}: the critic overpowers the student.",
+                    "A saturated critic gives the student no gradient: end the warm-up earlier, lower its rate, "
+                    "or look for a giveaway (echoed prompt, EOS, length).",
+                    (("loss", loss if losses else 0.0), ("points", float(size))),
+                ),
+            )
+        else:
+            self.latches.good(context, D_ACC, recovered=share < enough - 0.01)
+
+    def waiting(self, context: Context) -> list[NotEnoughData]:
+        """Nothing that is worth telling."""
+        return []
