@@ -1,0 +1,309 @@
+"""A trainer's console log as a source: verl's step lines and Hugging Face's dict lines in, scalars out, as it grows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from critictui.run.gathering import Gathered, Losses
+from critictui.run.log_lines import StepLine, bar_alone, bars_only, dict_line, plain, split_prefix, step_line
+from critictui.run.series import SourceKind
+from critictui.run.source import Budget, Reading, RunHints, Scalars
+from critictui.run.tailing import LINE_CAP, TAIL, Block, LineTail
+
+_MARKERS = (b"step:", b"{'", b'{"', b"Total training steps: ", b"Size of train dataloader: ")
+_TOTAL = re.compile(rb"Total training steps: ([0-9]{1,15})\b")
+_EPOCH = re.compile(rb"Size of train dataloader: ([0-9]{1,15})\b")
+_BAR_LABEL = b"Training Progress"
+_MOST_WRITERS = 64
+_SIGNS = re.compile(
+    rb"(?:^|[\r\n])(?:\x1b\[[0-9;]*m)*\((?:[\w.:-]+ )?pid=[0-9]+"
+    rb"|(?:^|[\s\]])step:[0-9]+ - "
+    rb"|(?:^|[\r\n])\s*\{'[^'\r\n]*(?:loss|epoch|reward)[^'\r\n]*': "
+    rb"|[0-9]+%\|.{0,400}\| *[0-9]+/[0-9]+ \["
+    rb"|Total training steps: [0-9]|verl\.trainer|RewardTrainer|train_runtime"
+)
+_LOG_NAMES = re.compile(
+    r"(?:\.(?:log|out|err)(?:\.\d+)?$)|(?:^|[._-])(?:log|logs|stdout|stderr|console|nohup)(?:[._-]|$)"
+)
+
+
+def looks_like(head: bytes, name: str) -> bool:
+    """Whether a file with this beginning and name is a console log: text with a trainer's marks, or a log by name."""
+    if not head or b"\0" in head[:4096] or head.lstrip()[:1] in b"{[<":
+        text_dict = head.lstrip().startswith(b"{'")
+        if not text_dict:
+            return False
+    if _SIGNS.search(head[: 1 << 20]):
+        return True
+    return _LOG_NAMES.search(name.lower()) is not None and _mostly_text(head[:4096])
+
+
+def _mostly_text(head: bytes) -> bool:
+    odd = sum(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in head)
+    return odd * 50 <= len(head)
+
+
+def _shorten(line: bytes) -> bytes:
+    """A line of progress bars that hardly ever ends, without the bars before its last carriage return."""
+    first, _, last = line.rpartition(b"\r")
+    if not first:
+        return line
+    pieces = first.split(b"\r")
+    kept = [pieces[0] if len(pieces[0]) <= 512 or not bars_only(pieces[0]) else b""]
+    kept += [piece for piece in pieces[1:] if not bars_only(piece)]
+    return b"\r".join([*kept, last])
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the lines of one poll gave."""
+
+    columns: dict[str, Gathered] = field(default_factory=dict)
+
+    def of(self, writer: str) -> Gathered:
+        return self.columns.setdefault(writer, Gathered(writer))
+
+    def scalars(self) -> tuple[Scalars, ...]:
+        return tuple(c.scalars() for c in self.columns.values() if len(c))
+
+
+class ConsoleLog:
+    """One console log.
+
+    The step of a dict line that names none is the number on the training bar drawn right after it (tqdm draws the bar
+    anew when a line is printed), else on the last bar before it, else the count of dict lines, with a notice. Several
+    processes that print step lines by turns become several writers, keyed by pid; a pid that only follows another is
+    a restart.
+    """
+
+    kind: SourceKind = "log"
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path = path
+        self.name = name
+        self._tail = LineTail(path, shorten=_shorten)
+        self._losses = Losses(name)
+        self._split = False
+        self._last_block = True
+        self._forget()
+
+    def _forget(self) -> None:
+        self._scalars = 0
+        self._total: int | None = None
+        self._epoch: int | None = None
+        self._style = ""
+        self._finished = False
+        self._bar: tuple[int, int] | None = None
+        self._bar_at = -1
+        self._dicts = 0
+        self._pids: dict[str, tuple[int, int]] = {}
+        self._sequential = False
+        self._notices: set[str] = set()
+
+    def close(self) -> None:
+        """Give the file descriptor back."""
+        self._tail.close()
+
+    def poll(self, budget: Budget) -> Reading:
+        """The scalars of lines that were completed since the last poll."""
+        lines = self._tail.poll(budget)
+        reset = lines.touched == "reset"
+        if reset:
+            self._forget()
+            self._split = False
+            self._losses.take()
+        found = _Found()
+        waiting: Block | None = None
+        for index, block in enumerate(lines.blocks):
+            self._last_block = index + 1 == len(lines.blocks)
+            joined = block if waiting is None else Block(waiting.offset, waiting.data + block.data, block.cut)
+            waiting = self._block(joined, found)
+        if waiting is not None:
+            self._tail.hold(waiting)
+        for offset, size in lines.holes:
+            self._losses.add(offset, size, "NUL bytes: a hole in the file")
+        if self._must_restart():
+            return self._restart()
+        return Reading(
+            facts=self._tail.facts(self.name, self.kind, self._scalars, more=lines.more),
+            scalars=found.scalars(),
+            skipped=self._losses.take(),
+            more=lines.more,
+            reset=reset,
+            hints=RunHints(self._total, self._epoch, self._finished, self._profile()),
+            notices=tuple(sorted(self._notices)),
+        )
+
+    def _profile(self) -> str:
+        return {"verl": "verl", "hf": "", "ms-swift": "ms-swift"}.get(self._style, "")
+
+    def _must_restart(self) -> bool:
+        """Whether what was assumed so far turned out wrong: one writer, or that order does not matter."""
+        ordered = self._style == "hf" and self._tail.filling and not self._sequential
+        spans = sorted(self._pids.values())
+        overlap = any(a[1] > b[0] for a, b in pairwise(spans))
+        return ordered or (overlap and not self._split)
+
+    def _restart(self) -> Reading:
+        ordered = self._style == "hf" and self._tail.filling
+        split = self._split or len(self._pids) > 1
+        self._forget()
+        self._split = split
+        self._losses.take()
+        self._sequential = ordered
+        self._tail.start_over(tail=1 << 62 if ordered else TAIL)
+        return Reading(facts=self._tail.facts(self.name, self.kind, 0, more=True), more=True, reset=True)
+
+    def _block(self, block: Block, found: _Found) -> Block | None:
+        """Look only at lines with a marker in them: finding bytes costs a hundredth of splitting every line.
+
+        Gives back the last line when it cannot be understood before the next one is there.
+        """
+        data = block.data
+        ahead = {marker: data.find(marker) for marker in _MARKERS}
+        at = 0
+        if self._bar is None:
+            self._bar_line(block, data.find(b"%|"))
+        while True:
+            for marker, position in ahead.items():
+                if 0 <= position < at:
+                    ahead[marker] = data.find(marker, at)
+            hits = [p for p in ahead.values() if p >= 0]
+            if not hits:
+                break
+            hit = min(hits)
+            start = data.rfind(b"\n", 0, hit) + 1
+            end = data.find(b"\n", hit)
+            end = len(data) if end < 0 else end
+            if not self._line(block, start, end, found):
+                return Block(block.offset + start, data[start:], block.cut)
+            at = end + 1
+        self._bar_line(block, data.rfind(b"%|"))
+        return None
+
+    def _bar_line(self, block: Block, at: int) -> None:
+        """Look at the pieces of the line with a bar at `at`; bars fill most of a log, so only a few are looked at."""
+        if at < 0:
+            return
+        data = block.data
+        start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+        for segment in data[max(start, at - 4096) : end if end >= 0 else len(data)][: 2 * LINE_CAP].split(b"\r"):
+            prefix = split_prefix(plain(segment))
+            if prefix.bar:
+                self._seen_bar(prefix.bar, segment, block.offset + at)
+
+    def _line(self, block: Block, start: int, end: int, found: _Found) -> bool:
+        """Take what the line says; False when its step is only known once the next line is there."""
+        raw = block.data[start:end]
+        if len(raw) > LINE_CAP:
+            raw = _shorten(raw)
+        cut = block.cut + max(0, len(raw) - LINE_CAP)
+        raw = raw[:LINE_CAP]
+        position = block.offset + start
+        self._hints(raw)
+        clean = True
+        pid = ""
+        for segment in raw.split(b"\r"):
+            prefix = split_prefix(plain(segment))
+            pid = prefix.pid or pid
+            if prefix.bar:
+                self._seen_bar(prefix.bar, segment, position)
+            if not prefix.content:
+                continue
+            line = self._parse(prefix.content, cut=bool(cut)) if clean else None
+            clean = False
+            if line is None:
+                continue
+            if cut:
+                self._losses.add(position, cut, "the end of a line longer than 64 KiB")
+            if line.style == "hf" and line.step is None:
+                line = self._with_step(line, block, end)
+                if line is None:
+                    return False
+            self._take(line, position, pid, len(segment), found)
+        return True
+
+    def _parse(self, content: bytes, *, cut: bool) -> StepLine | None:
+        if content.startswith(b"step:"):
+            return step_line(content, cut=cut)
+        return dict_line(content) if content.startswith(b"{") and not cut else None
+
+    def _hints(self, raw: bytes) -> None:
+        total, epoch = _TOTAL.search(raw), _EPOCH.search(raw)
+        if total:
+            self._total = int(total.group(1))
+        if epoch:
+            self._epoch = int(epoch.group(1)) or None
+
+    def _seen_bar(self, bar: tuple[int, int], segment: bytes, position: int) -> None:
+        if position < self._bar_at:
+            return  # history, read after the end of the file
+        done, total = bar
+        labelled = _BAR_LABEL in segment
+        if not labelled and b":" in plain(segment).split(b"%|")[0]:
+            return
+        if not labelled and self._bar is not None and self._bar[1] != total:
+            return  # an evaluation's bar, inside the training's
+        self._bar, self._bar_at = bar, position
+        if labelled or self._style in {"hf", "ms-swift"}:
+            self._total = total
+            self._finished = done >= total > 0
+
+    def _with_step(self, line: StepLine, block: Block, end: int) -> StepLine | None:
+        """The line with its step from a bar; None when the bar that follows may still be coming."""
+        rest = block.data[end + 1 : end + 4097]
+        at_end = not rest
+        if at_end and not self._last_block:
+            return None
+        if at_end:
+            rest = self._tail.live.carry[:4096]
+        bar = bar_alone(rest.split(b"\n")[0])
+        if bar is not None and (self._bar is None or bar[1] == self._bar[1]):
+            self._bar = bar
+            self._finished = bar[0] >= bar[1] > 0
+        elif at_end and self._bar is not None and b"\n" not in rest and not self._tail.filling:
+            return None
+        else:
+            for before in _bars_before(block.data, end):
+                self._bar_line(block, before)
+        if self._bar is not None:
+            self._total = self._bar[1]
+            return _at_step(line, self._bar[0])
+        self._dicts += 1
+        self._notices.add(f"{self.name}: its lines name no step; they are numbered in the order of the log")
+        return _at_step(line, self._dicts)
+
+    def _take(self, line: StepLine, position: int, pid: str, size: int, found: _Found) -> None:
+        if line.repeated:
+            self._losses.add(position, size, "a line that Ray marks as repeated")
+            return
+        if line.refused:
+            self._losses.add(position, 0, "fields whose value is not a number", line.refused)
+        self._style = line.style
+        if line.total_steps:
+            self._total = line.total_steps
+        if line.step is None:
+            return
+        if pid and (pid in self._pids or len(self._pids) < _MOST_WRITERS):
+            low, high = self._pids.get(pid, (position, position))
+            self._pids[pid] = (min(low, position), max(high, position))
+        writer = f"pid {pid}" if pid and self._split else ""
+        self._scalars += found.of(writer).add(position, line.step, line.pairs)
+
+
+def _bars_before(data: bytes, end: int) -> list[int]:
+    """Where the last bars before `end` stand, oldest first."""
+    found: list[int] = []
+    start = data.rfind(b"\n", 0, max(0, end)) + 1
+    at = data.rfind(b"%|", max(0, start - 16384), start)
+    while at >= 0 and len(found) < 4:
+        found.append(at)
+        at = data.rfind(b"%|", max(0, start - 16384), at)
+    return found[::-1]
+
+
+def _at_step(line: StepLine, step: int) -> StepLine:
+    return StepLine(step, line.pairs, line.refused, line.style, line.total_steps)
