@@ -1,0 +1,206 @@
+"""How a critic behaves on a fixed set: what `critictui.diagnosis` judges, measured here in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critictui.scoring import statistics
+from critictui.scoring.fixed_set import FixedSet
+from critictui.scoring.recipe import Recipe
+from critictui.scoring.result import ResponseRow
+from critictui.worker.model import Critic
+from critictui.worker.score import pool, prepare_tokens, score_critic, tree_values
+from critictui.worker.tokens import Tokenised, Tree, messages_of, template_hash, tokenizer_hash
+
+Floats = NDArray[np.float64]
+Report = Callable[[str, float, float], None]
+
+_PARTS = 20
+"""Points of the profile along a response."""
+_LARGE = 10.0
+_SHOWN = 200
+_AGAIN = 16
+"""Responses that the second load scores: a random head shows in the first."""
+
+
+def measure(
+    critic: Critic,
+    fixed_set: FixedSet,
+    recipe: Recipe,
+    *,
+    second_load: Callable[[], Critic] | None = None,
+    progress: Report | None = None,
+) -> dict[str, object]:
+    """The fields of `critictui.diagnosis.behaviour.Behaviour` as JSON values; NaN as None.
+
+    second_load: loads the same checkpoint once more under another seed; its scores must be the same.
+    """
+    tell = progress or (lambda *_: None)
+    tell("score", 0, 3)
+    whole = replace(recipe, eos="include")
+    made = prepare_tokens(critic, fixed_set, whole)
+    values = tree_values(critic, made.trees)
+    result, rows = score_critic(critic, fixed_set, recipe)
+    tell("second load", 1, 3)
+    difference = math.nan
+    if second_load is not None:
+        difference = _second(critic, second_load, made)
+    tell("statistics", 2, 3)
+    flat = [(number > 0, values[t][b], made.trees[t].branches[b].eos, made.trees[t]) for spots in made.places
+            for number, (t, b) in enumerate(spots)]  # fmt: skip
+    scored = [(student, _without_eos(v, eos=eos) if recipe.eos == "exclude" else v[1:]) for student, v, eos, _ in flat]
+    tokens = np.concatenate([np.empty(0), *(v for _, v in scored)])
+    finite = tokens[np.isfinite(tokens)]
+    header = fixed_set.header
+    out: dict[str, object] = {
+        "teacher": _spread([r.score for r in rows if r.role == "teacher"]),
+        "student": _spread([r.score for r in rows if r.role == "student"]),
+        "values": _spread(finite),
+        "above_10": float(np.mean(np.abs(finite) > _LARGE)) if len(finite) else math.nan,
+        "profile_teacher": _profile([v for student, v in scored if not student]),
+        "profile_student": _profile([v for student, v in scored if student]),
+        "first_token_std": _std([float(v[0]) for _, v in scored if len(v)]),
+        "last_token_std": _std([float(v[-1]) for _, v in scored if len(v)]),
+        "d_acc": result.d_acc,
+        "d_acc_low": result.d_acc_ci[0],
+        "d_acc_high": result.d_acc_ci[1],
+        "margin": result.score_diff,
+        "tie_rate": result.tie_rate,
+        "pairs": result.pairs,
+        "prompts": result.prompts,
+        "non_finite": sum(r.tokens > 0 and not math.isfinite(r.score) for r in rows),
+        "truncated": sum(r.truncated for r in rows) / max(len(rows), 1),
+        "echoed": _echoed(fixed_set),
+        "garbled": _garbled(fixed_set),
+        "eos_teacher": _share([eos for student, _, eos, _ in flat if not student]),
+        "eos_student": _share([eos for student, _, eos, _ in flat if student]),
+        "eos_shift": _eos_shift([(v, eos) for _, v, eos, _ in flat], recipe),
+        "length_spearman": statistics.spearman([r.tokens for r in rows], [r.score for r in rows]),
+        "second_load": difference,
+        "tokenizer": tokenizer_hash(critic.tokenizer),
+        "fixed_set_tokenizer": str(header.get("tokenizer_sha256") or ""),
+        "template": template_hash(critic.tokenizer, recipe.chat_template),
+        "fixed_set_template": str(header.get("template_sha256") or ""),
+        "samples": _samples(rows, made, scored),
+        "recipe_eos": recipe.eos,
+    }
+    tell("done", 3, 3)
+    cleaned = _clean(out)
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def _second(critic: Critic, load: Callable[[], Critic], made: Tokenised) -> float:
+    """Largest difference between the token values of two loads, over a few responses."""
+    trees: list[Tree] = []
+    for tree in made.trees:
+        trees.append(tree)
+        if sum(len(t.branches) for t in trees) >= _AGAIN:
+            break
+    before = tree_values(critic, trees)
+    after = tree_values(load(), trees)
+    gaps = [
+        float(np.max(np.abs(x[1:] - y[1:]), initial=0.0))
+        for a, b in zip(before, after, strict=True)
+        for x, y in zip(a, b, strict=True)
+    ]
+    return max(gaps, default=math.nan)
+
+
+def _without_eos(values: Floats, *, eos: bool) -> Floats:
+    return values[1:-1] if eos else values[1:]
+
+
+def _profile(responses: Sequence[Floats]) -> list[float]:
+    """Mean value in equal parts of the responses, first token to last."""
+    sums, counts = np.zeros(_PARTS), np.zeros(_PARTS)
+    for v in responses:
+        if len(v):
+            part = np.minimum(np.arange(len(v)) * _PARTS // len(v), _PARTS - 1)
+            np.add.at(sums, part, v)
+            np.add.at(counts, part, 1)
+    with np.errstate(invalid="ignore"):
+        return [float(x) for x in sums / counts]
+
+
+def _eos_shift(values: Sequence[tuple[Floats, bool]], recipe: Recipe) -> float:
+    """Mean change of the score when EOS takes part, over the responses that end in it."""
+    shifts = [pool(v, recipe)[0] - pool(v[:-1], recipe)[0] for v, eos in values if eos and len(v) > 2]
+    return float(np.mean(shifts)) if shifts else math.nan
+
+
+def _samples(rows: Sequence[ResponseRow], made: Tokenised, scored: Sequence[tuple[bool, Floats]]) -> list[object]:
+    spots = [spot for prompt in made.places for spot in prompt]
+    samples: list[object] = []
+    for row, (t, b), (_, used) in zip(rows, spots, scored, strict=True):
+        tree = made.trees[t]
+        samples.append({
+            "prompt_id": row.prompt_id,
+            "role": row.role,
+            "text_chars": len(row.text),
+            "prompt_tokens": len(tree.prompt),
+            "response_tokens": len(tree.branches[b].ids),
+            "scored_tokens": len(used),
+            "value_min": row.value_min,
+            "value_max": row.value_max,
+            "value_mean": row.value_mean,
+            "score": row.score,
+            "ends_in_eos": tree.branches[b].eos,
+            "truncated": row.truncated,
+            "text": row.text[:_SHOWN],
+        })  # fmt: skip
+    return samples
+
+
+def _echoed(fixed_set: FixedSet) -> float:
+    """Share of student responses that begin with their prompt's last message (a template's words may stand before)."""
+    hits: list[bool] = []
+    for item in fixed_set.prompts:
+        text = messages_of(item.prompt)[-1]["content"]
+        head = text.strip()[:_SHOWN]
+        hits += [len(head) > 3 and head in s.text[: len(text) + 2 * _SHOWN] for s in item.students]
+    return _share(hits)
+
+
+def _garbled(fixed_set: FixedSet) -> float:
+    texts = [p.prompt for p in fixed_set.prompts if isinstance(p.prompt, str)]
+    return _share([t.lstrip().startswith(("[{'", '[{"', "{'role'", "array([{")) for t in texts])
+
+
+def _spread(numbers: Sequence[float] | Floats) -> dict[str, object]:
+    array = np.asarray(numbers, np.float64)
+    array = array[np.isfinite(array)]
+    if not len(array):
+        return {"mean": None, "std": None, "min": None, "max": None, "n": 0}
+    std = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    return {
+        "mean": float(array.mean()),
+        "std": std,
+        "min": float(array.min()),
+        "max": float(array.max()),
+        "n": len(array),
+    }
+
+
+def _std(numbers: Sequence[float]) -> float:
+    return float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return sum(hits) / len(hits) if hits else 0.0
+
+
+def _clean(value: object) -> object:
+    """NaN and infinities become None: JSON has no word for them."""
+    if isinstance(value, dict):
+        return {k: _clean(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
