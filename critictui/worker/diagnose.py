@@ -13,9 +13,10 @@ from critictui.scoring import statistics
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import ResponseRow
+from critictui.scoring.set_faults import echoed_share, garbled_share
 from critictui.worker.model import Critic
 from critictui.worker.score import pool, prepare_tokens, score_critic, tree_values
-from critictui.worker.tokens import Tokenised, Tree, messages_of, template_hash, tokenizer_hash
+from critictui.worker.tokens import Tokenised, Tree, template_hash, tokenizer_hash
 
 Floats = NDArray[np.float64]
 Report = Callable[[str, float, float], None]
@@ -75,8 +76,8 @@ def measure(
         "prompts": result.prompts,
         "non_finite": sum(r.tokens > 0 and not math.isfinite(r.score) for r in rows),
         "truncated": sum(r.truncated for r in rows) / max(len(rows), 1),
-        "echoed": _echoed(fixed_set),
-        "garbled": _garbled(fixed_set),
+        "echoed": echoed_share(fixed_set),
+        "garbled": garbled_share(fixed_set),
         "eos_teacher": _share([eos for student, _, eos, _ in flat if not student]),
         "eos_student": _share([eos for student, _, eos, _ in flat if student]),
         "eos_shift": _eos_shift([(v, eos) for _, v, eos, _ in flat], recipe),
@@ -155,21 +156,6 @@ def _samples(rows: Sequence[ResponseRow], made: Tokenised, scored: Sequence[tupl
             "text": row.text[:_SHOWN],
         })  # fmt: skip
     return samples
-
-
-def _echoed(fixed_set: FixedSet) -> float:
-    """Share of student responses that begin with their prompt's last message (a template's words may stand before)."""
-    hits: list[bool] = []
-    for item in fixed_set.prompts:
-        text = messages_of(item.prompt)[-1]["content"]
-        head = text.strip()[:_SHOWN]
-        hits += [len(head) > 3 and head in s.text[: len(text) + 2 * _SHOWN] for s in item.students]
-    return _share(hits)
-
-
-def _garbled(fixed_set: FixedSet) -> float:
-    texts = [p.prompt for p in fixed_set.prompts if isinstance(p.prompt, str)]
-    return _share([t.lstrip().startswith(("[{'", '[{"', "{'role'", "array([{")) for t in texts])
 
 
 def _spread(numbers: Sequence[float] | Floats) -> dict[str, object]:

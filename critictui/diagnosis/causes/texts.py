@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.causes.common import FAR, cause_of, simulated
 from critictui.diagnosis.finding import Cause
+from critictui.scoring.set_faults import echoed_share, garbled_share
 
 
 def sampling_mismatch(case: Case) -> Cause:
@@ -65,34 +66,19 @@ def _test_sampling(case: Case) -> dict[str, float]:
 
 def prompt_echo(case: Case) -> Cause:
     """Does the student's text repeat the prompt?"""
-    echoed = _share_of_echoes(case)
-    if echoed is not None and echoed > 0.5:
+    echoed = echoed_share(case.fixed_set) if case.fixed_set is not None else 0.0
+    if echoed > 0.5:
         return cause_of("prompt-echo", "proven", f"{echoed:.0%} of the fixed set's student responses begin with their prompt: the critic separates formats, not answers",
                       "make the fixed set again with `critictui prepare`: it decodes new tokens only", share=echoed)  # fmt: skip
     return simulated(case, "prompt-echo", "The student's text repeats the prompt.", "decode the new tokens only")
 
 
-def _share_of_echoes(case: Case) -> float | None:
-    if case.fixed_set is None:
-        return None
-    total = hits = 0
-    for prompt in case.fixed_set.prompts:
-        text = prompt.prompt if isinstance(prompt.prompt, str) else prompt.prompt[-1].content
-        head = text.strip()[:200]
-        for student in prompt.students:
-            total += 1
-            hits += bool(head) and head in student.text[: len(text) + 400]
-    return hits / total if total else None
-
-
 def prompt_garbled(case: Case) -> Cause:
     """Is the prompt Python's repr of a chat?"""
-    if case.fixed_set is not None:
-        texts = [p.prompt for p in case.fixed_set.prompts if isinstance(p.prompt, str)]
-        garbled = sum(t.lstrip().startswith(("[{'", '[{"', "{'role'", "array([{")) for t in texts)
-        if texts and garbled > len(texts) / 2:
-            return cause_of("prompt-garbled", "proven", f"{garbled} of {len(texts)} prompts of the fixed set are Python's repr of a chat, not its text",
-                          "keep the messages as messages; `critictui prepare` does", share=garbled / len(texts))  # fmt: skip
+    garbled = garbled_share(case.fixed_set) if case.fixed_set is not None else 0.0
+    if garbled > 0.5:
+        return cause_of("prompt-garbled", "proven", f"{garbled:.0%} of the fixed set's prompts are Python's repr of a chat, not its text",
+                      "keep the messages as messages; `critictui prepare` does", share=garbled)  # fmt: skip
     return simulated(
         case,
         "prompt-garbled",
