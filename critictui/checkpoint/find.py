@@ -74,7 +74,7 @@ def scan(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> Scan:
 
 
 def describe(path: Path, previous: Checkpoint | None = None) -> Checkpoint:
-    """The checkpoint at `path`: the directory that holds the weights, or `global_step_N`, `huggingface/` or a file of it.
+    """The checkpoint at `path`: the folder that holds the weights, or `global_step_N`, `huggingface/` or a file of it.
 
     Raises CheckpointError where there are no weights.
     """

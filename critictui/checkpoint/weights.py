@@ -196,7 +196,7 @@ def _joined(weights: Weights, name: str, parts: list[tuple[int, LocalTensor]]) -
 
 
 def _begin(file: Path, part: LocalTensor, count: int) -> int:
-    """First row of a DTensor's piece: torch.chunk gives each shard ceil(n / count) rows, the last ones fewer or none."""
+    """First row of a DTensor's piece: torch.chunk gives a shard ceil(n / count) rows, the last ones fewer or none."""
     rows = part.shape[part.dim]
     step = -(-rows // count)
     assert part.coordinate is not None

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from critictui.checkpoint.checkpoint import Checkpoint
+import torch
+from torch import Tensor, nn
+
+from critictui.checkpoint.audit import audit
+from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, VanishedError
+from critictui.checkpoint.find import resolve_target
+from critictui.checkpoint.head import is_head
+from critictui.checkpoint.identity import identity, verify
+from critictui.checkpoint.model_config import read_config
+from critictui.checkpoint.stored import StoredTensor
+from critictui.checkpoint.weights import Weights, open_weights
+from critictui.worker.backbone import build_backbone
+from critictui.worker.fill import Fill, allocate, fill_tensors
 from critictui.worker.model import Critic
+from critictui.worker.tokenizer import open_tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 def load_critic(
@@ -25,12 +40,144 @@ def load_critic(
     """Load a critic from FSDP shards, a Hugging Face directory or a trl checkpoint.
 
     dtype: `auto` is bfloat16 on a GPU and float32 on a CPU. seed: takes no part in the result (nothing is initialised
-    at random); it is there so that a test can show so. progress: called with 0..1, also from other threads than the caller's.
-    tokenizer_path: a directory to take the tokenizer from instead of the checkpoint's own. attention: the
+    at random); it is there so that a test can show so. progress: called with 0..1, also from other threads than the
+    caller's. tokenizer_path: a directory to take the tokenizer from instead of the checkpoint's own. attention: the
     `attn_implementation` that transformers is given.
 
     Raises CheckpointError where the checkpoint is not fit to be scored (no head, two heads, a missing, unexpected,
-    mis-shaped or non-finite tensor, damaged files), VanishedError where it went away or was replaced meanwhile.
-    Host memory: one copy of the model in the target dtype and a few buffers.
+    mis-shaped or non-finite tensor, damaged files), VanishedError where it went away or was replaced meanwhile,
+    MemoryError where the host has no room. Host memory: one copy of the model in the target dtype and a few buffers.
     """
-    raise NotImplementedError
+    started = time.perf_counter()
+    place = torch.device(device)
+    kind = _dtype(dtype, place)
+    found = checkpoint if isinstance(checkpoint, Checkpoint) else resolve_target(checkpoint)
+    before = identity(found)
+    try:
+        facts = _sound(found)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone, config = build_backbone(read_config(found.path), attention)
+        with open_weights(found) as weights:
+            _fill_backbone(backbone, weights, place, kind, progress or (lambda _: None))
+            head, bias = _head(weights, facts, place, kind)
+    except VanishedError as error:
+        raise VanishedError(f"{found.path}: checkpoint removed during loading; choose a newer one") from error
+    except CheckpointError:
+        verify(found, before, during="loading")  # damage that a replacement explains is reported as that
+        raise
+    verify(found, before, during="loading")
+    config.dtype = kind
+    rows = backbone.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    return Critic(
+        checkpoint=found,
+        audit=facts,
+        config=config,
+        backbone=backbone,
+        head_weight=head,
+        head_bias=bias,
+        device=place,
+        dtype=kind,
+        load_seconds=time.perf_counter() - started,
+        identity=before,
+        open_tokenizer=lambda: open_tokenizer(found, rows, tokenizer_path),
+    )
+
+
+def _dtype(name: Dtype, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def _sound(checkpoint: Checkpoint) -> Audit:
+    """The audit, if nothing is wrong in it. Raises CheckpointError with its first problem."""
+    facts = audit(checkpoint)
+    if facts.scorable:
+        return facts
+    kind, message = facts.problems[0]
+    raise CheckpointError(f"{message} [{kind}]; it is not scored")
+
+
+def _fill_backbone(
+    backbone: nn.Module,
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Callable[[float], None],
+) -> None:
+    """Give every parameter and stored buffer of the backbone its tensor from the checkpoint."""
+    config = getattr(backbone, "config", None)
+    sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
+    names = list(sources)
+    current = backbone.state_dict()
+    sizes = [(tuple(current[n].shape), dtype if current[n].is_floating_point() else current[n].dtype) for n in names]
+    targets = allocate(sizes, device)
+    fill_tensors(weights, [Fill(sources[n], t) for n, t in zip(names, targets, strict=True)], progress)
+    for name, target in zip(names, targets, strict=True):
+        _assign(backbone, name, target)
+    for module in backbone.modules():  # buffers that no checkpoint stores: rotary frequencies
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(device))
+    left = [n for n, t in (*backbone.named_parameters(), *backbone.named_buffers()) if t.device.type == "meta"]
+    if left:
+        raise CheckpointError(f"{weights.path}: {left[0]} is not in the checkpoint; it would be random")
+
+
+def match_names(backbone: nn.Module, weights: Weights, *, tied: bool) -> dict[str, StoredTensor]:
+    """Which stored tensor each of the backbone's names is. Strict both ways, `lm_head` and the value head aside.
+
+    tied: the checkpoint may hold the embedding under `lm_head`'s name. Raises CheckpointError that names the first
+    tensor that is missing, unexpected, of another shape or no floating-point number.
+    """
+    current = backbone.state_dict()
+    prefix = f"{getattr(backbone, 'base_model_prefix', '') or 'model'}."
+    sources: dict[str, StoredTensor] = {}
+    for name, stored in weights.tensors.items():
+        if is_head(name) or name.startswith("lm_head.") or name.endswith("rotary_emb.inv_freq"):
+            continue
+        own = name if name in current else name.removeprefix(prefix)
+        if own not in current:
+            raise CheckpointError(f"{weights.path}: {name} is no part of the model in its config; wrong config.json?")
+        if own in sources:
+            raise CheckpointError(f"{weights.path}: {own} is stored twice, also as {name}; remove one")
+        sources[own] = stored
+    if tied and "embed_tokens.weight" not in sources and "lm_head.weight" in weights.tensors:
+        sources["embed_tokens.weight"] = weights.tensors["lm_head.weight"]
+    missing = [name for name in current if name not in sources]
+    if missing:
+        raise CheckpointError(
+            f"{weights.path}: {missing[0]} is not in the checkpoint ({len(missing)} missing in all); it would be random"
+        )
+    for name, stored in sources.items():
+        if stored.shape != tuple(current[name].shape):
+            raise CheckpointError(
+                f"{weights.path}: {stored.name} has shape {stored.shape}, its config asks for "
+                f"{tuple(current[name].shape)}; wrong config.json?"
+            )
+        if current[name].is_floating_point() and stored.dtype not in _FLOATS:
+            raise CheckpointError(f"{weights.path}: {stored.name} is {stored.dtype}; quantised weights are not scored")
+    return {name: sources[name] for name in current}
+
+
+def _assign(backbone: nn.Module, name: str, value: Tensor) -> None:
+    path, _, last = name.rpartition(".")
+    module = backbone.get_submodule(path)
+    if last in module._parameters:  # noqa: SLF001 - `setattr` would copy into the meta tensor
+        module._parameters[last] = nn.Parameter(value, requires_grad=False)  # noqa: SLF001
+    else:
+        setattr(module, last, value)
+
+
+def _head(weights: Weights, facts: Audit, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """The value head in float32 (float64), weight (hidden,) and bias ()."""
+    assert facts.head is not None
+    precision = torch.float64 if dtype == torch.float64 else torch.float32
+    stored = weights.tensors[facts.head.weight_name]
+    weight = torch.tensor(weights.read(stored, 0, stored.numel), dtype=precision, device=device)
+    if facts.head.bias_name is None:
+        return weight, None
+    bias = weights.read(weights.tensors[facts.head.bias_name], 0, 1)
+    return weight, torch.tensor(bias[0], dtype=precision, device=device)

@@ -1,0 +1,121 @@
+"""A configuration in, an empty backbone out: built by transformers without weights, remote code or random numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from critictui.checkpoint.checkpoint import CheckpointError
+from critictui.checkpoint.model_config import ModelConfig
+
+_STRIPPED = frozenset(
+    {"auto_map", "dtype", "torch_dtype", "attn_implementation", "trust_remote_code", "custom_pipelines"}
+)
+_MOST = {
+    "hidden_size": 1 << 20,
+    "vocab_size": 1 << 24,
+    "intermediate_size": 1 << 22,
+    "num_hidden_layers": 2_000,
+    "num_attention_heads": 1 << 14,
+    "num_key_value_heads": 1 << 14,
+    "num_experts": 1 << 14,
+    "num_local_experts": 1 << 14,
+    "head_dim": 1 << 16,
+    "max_position_embeddings": 1 << 30,
+}
+
+
+def offline() -> None:
+    """No download and no remote code, whatever a configuration asks for. Call before transformers is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def clean_values(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's values without what chooses code: `auto_map`, private keys (`_attn_implementation_internal`:
+    CVE-2026-4372), and without its dtype, at every depth."""
+    cleaned: dict[str, Any] = {}
+    for key, value in values.items():
+        if key.startswith("_") or key in _STRIPPED:
+            continue
+        cleaned[key] = clean_values(value) if isinstance(value, dict) else value
+    return cleaned
+
+
+def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]:
+    """The model without `lm_head` and its transformers configuration; parameters on the meta device, buffers real.
+
+    Raises CheckpointError for a model type that this transformers does not know by itself, absurd sizes or a
+    quantised model.
+    """
+    offline()
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    kind = config.values.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{config.path}: model_type {str(kind)[:60]!r} is not one that transformers knows without remote code; "
+            "remote code is never run"
+        )
+    if config.values.get("quantization_config"):
+        raise CheckpointError(
+            f"{config.path}: a quantised model is not scored; give the checkpoint before quantisation"
+        )
+    for key, most in _MOST.items():
+        number = config.number(key)
+        if number is not None and not 0 < number <= most:
+            raise CheckpointError(f"{config.path}: {key} is {number}, which no model has; copy the config again")
+    try:
+        settings = CONFIG_MAPPING[kind].from_dict(clean_values(config.values))
+        with _without_weights():
+            model = AutoModel.from_config(settings, attn_implementation=attention, trust_remote_code=False)
+    except CheckpointError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        ImportError,
+        OSError,
+        ZeroDivisionError,
+    ) as error:
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{config.path}: transformers cannot build this {kind}: {first}") from error
+    model.config.use_cache = False
+    return model.eval().requires_grad_(False), settings
+
+
+@contextmanager
+def _without_weights() -> Iterator[None]:
+    """Every parameter goes to the meta device as it is registered, before anything is written into it.
+
+    Buffers stay real: those that no checkpoint stores (rotary frequencies) are computed by the constructor.
+    """
+    original = nn.Module.register_parameter
+
+    def register(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        if param is not None and param.device.type != "meta":
+            param = nn.Parameter(torch.empty_like(param, device="meta"), requires_grad=False)
+        original(module, name, param)
+
+    # the worker loads one model at a time, before it has other threads that build modules
+    nn.Module.register_parameter = register  # type: ignore[method-assign, assignment]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        nn.Module.register_parameter = original  # type: ignore[method-assign]
+
+
+def config_folder(path: Path) -> tuple[Path, ...]:
+    """Where verl and transformers keep config and tokenizer of the weights in `path`, nearest first."""
+    return (path / "huggingface", path, path.parent / "huggingface", path.parent)

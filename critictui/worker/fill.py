@@ -1,0 +1,236 @@
+"""Pieces of files in, tensors out: parallel `pread` straight into preallocated memory, cast on the way where need be.
+
+Never mmap: a checkpoint that is truncated meanwhile would be a SIGBUS instead of a message. Host memory is the
+destination plus one buffer of `CHUNK` bytes a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from critictui.checkpoint.checkpoint import CheckpointError
+from critictui.checkpoint.stored import ITEM_SIZE, Piece, StoredTensor
+from critictui.checkpoint.weights import Weights, reading
+
+CHUNK = 4 << 20
+"""Bytes a read: large enough that a call costs nothing, small enough that the cast finds them in the cache."""
+_ALIGN = 64
+_CACHESTAT = 451
+"""The system call's number, the same on every architecture since Linux 6.5."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fill:
+    """One tensor to be read and where to."""
+
+    stored: StoredTensor
+    target: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Contiguous in the file and in the (flattened) target."""
+
+    fill: Fill
+    file: int
+    offset: int
+    begin: int
+    count: int
+
+
+def allocate(sizes: Sequence[tuple[tuple[int, ...], torch.dtype]], device: torch.device) -> list[Tensor]:
+    """Empty tensors of the given shapes and dtypes. On the host they share one block of huge pages where there are any.
+
+    One block of 2 MiB pages costs a 500th of the page faults of many 4 KiB ones: half of the time of a load from the
+    page cache. Raises MemoryError.
+    """
+    if device.type != "cpu":
+        return [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in sizes]
+    offsets: list[int] = []
+    total = 0
+    for shape, dtype in sizes:
+        offsets.append(total)
+        total += -(-math.prod(shape) * dtype.itemsize // _ALIGN) * _ALIGN
+    try:
+        block = mmap.mmap(-1, max(total, 1))
+    except OSError as error:
+        raise MemoryError(f"the host cannot give {total / 1e9:.1f} GB for the model") from error
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them: slower, nothing else
+            block.madvise(mmap.MADV_HUGEPAGE)
+    flat = torch.frombuffer(block, dtype=torch.uint8)
+    made: list[Tensor] = []
+    for (shape, dtype), offset in zip(sizes, offsets, strict=True):
+        size = math.prod(shape) * dtype.itemsize
+        made.append(flat[offset : offset + size].view(dtype).view(shape))
+    return made
+
+
+def fill_tensors(
+    weights: Weights, fills: Sequence[Fill], progress: Callable[[float], None], *, threads: int | None = None
+) -> None:
+    """Read every tensor into its target, which may have another floating dtype or lie on a GPU.
+
+    Raises CheckpointError where a file ends early, or a chunk holds values that are not finite or (in a matrix of the
+    layers) nothing but zeros.
+    """
+    total = sum(fill.stored.nbytes for fill in fills) or 1
+    cold = [fd for fd in weights.fds if not _cached(fd)]
+    runs = [run for fill in fills for run in _runs(fill)]
+    reader = _Reader(weights, progress, total)
+    count = threads or max(1, min(8, os.cpu_count() or 1))
+    intra = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "load", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        done, waiting = wait([pool.submit(reader.read, part) for part in _shares(runs)], return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        for future in done:
+            future.result()
+    finally:
+        reader.stopped = True
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(intra)
+    for fd in cold:  # what we alone brought into the page cache goes, so that training's own pages stay
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    progress(1.0)
+
+
+def _runs(fill: Fill) -> Iterator[_Run]:
+    for piece in fill.stored.pieces:
+        yield from _piece_runs(fill, piece)
+
+
+def _piece_runs(fill: Fill, piece: Piece) -> Iterator[_Run]:
+    outer, length, inner = fill.stored.split(piece.dim)
+    size = ITEM_SIZE[fill.stored.dtype]
+    row = piece.length * inner
+    step = CHUNK // size
+    for block in range(outer):
+        for at in range(0, row, step):
+            count = min(step, row - at)
+            begin = block * length * inner + piece.begin * inner + at
+            yield _Run(fill, piece.file, piece.offset + (block * row + at) * size, begin, count)
+
+
+def _shares(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
+    """Tasks of about one chunk each, so that thousands of small tensors do not cost a task each."""
+    share: list[_Run] = []
+    size = 0
+    for run in runs:
+        share.append(run)
+        size += run.count * ITEM_SIZE[run.fill.stored.dtype]
+        if size >= CHUNK:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the host."""
+    return tensor.view(torch.uint8).numpy().data
+
+
+class _Reader:
+    """What the reading threads share: the files, the count of bytes, and a buffer for each of them."""
+
+    def __init__(self, weights: Weights, progress: Callable[[float], None], total: int) -> None:
+        self.stopped = False
+        self._weights = weights
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+        self._own = threading.local()
+
+    def read(self, runs: Sequence[_Run]) -> None:
+        for run in runs:
+            if self.stopped:
+                return
+            self._read(run)
+        with self._lock:
+            self._done += sum(run.count * ITEM_SIZE[run.fill.stored.dtype] for run in runs)
+            share = self._done / self._total
+        self._progress(min(share, 1.0))
+
+    def _read(self, run: _Run) -> None:
+        stored = run.fill.stored
+        target = run.fill.target.view(-1)[run.begin : run.begin + run.count]
+        source = getattr(torch, stored.dtype)
+        if target.device.type == "cpu" and target.dtype == source:
+            self._pread(run, _bytes(target))
+            _check(target, stored, self._weights)
+            return
+        buffer = self._buffer(target.device)
+        raw = buffer[: run.count * source.itemsize]
+        self._pread(run, _bytes(raw))
+        loaded = raw.view(source)
+        _check(loaded, stored, self._weights)
+        if target.device.type == "cuda":
+            # not yet run on a GPU: the pinned buffer is reused only after its copy has ended
+            target.copy_(loaded.to(target.device, non_blocking=True))
+            torch.cuda.current_stream(target.device).synchronize()
+        else:
+            target.copy_(loaded)
+
+    def _buffer(self, device: torch.device) -> Tensor:
+        buffer: Tensor | None = getattr(self._own, "buffer", None)
+        if buffer is None:
+            buffer = torch.empty(CHUNK, dtype=torch.uint8, pin_memory=device.type == "cuda")
+            self._own.buffer = buffer
+        return buffer
+
+    def _pread(self, run: _Run, into: memoryview) -> None:
+        path = self._weights.files[run.file]
+        at = 0
+        with reading(path):
+            while at < len(into):
+                got = os.preadv(self._weights.fds[run.file], [into[at:]], run.offset + at)
+                if got == 0:
+                    raise CheckpointError(f"{path}: cut short in {run.fill.stored.name}; copy the file again")
+                at += got
+
+
+def _check(chunk: Tensor, stored: StoredTensor, weights: Weights) -> None:
+    """Non-finite values and holes of NULs, from one sum over what the cache still holds (20 GB/s and more)."""
+    if not chunk.is_floating_point() or chunk.numel() == 0:
+        return
+    total = float(chunk.sum(dtype=torch.float64 if chunk.dtype == torch.float64 else torch.float32))
+    if not math.isfinite(total) and not bool(chunk.isfinite().all()):
+        bad = int((~chunk.isfinite()).sum())
+        raise CheckpointError(f"{weights.path}: {stored.name}: {bad} values are not finite; the weights are damaged")
+    matrix = len(stored.shape) >= 2 and "embed" not in stored.name and chunk.numel() >= 1024
+    if total == 0 and matrix and not bool(chunk.any()):
+        raise CheckpointError(
+            f"{weights.path}: {stored.name}: {chunk.numel()} values in a row are 0; the weights are damaged"
+        )
+
+
+class _Range(ctypes.Structure):
+    _fields_ = (("offset", ctypes.c_uint64), ("length", ctypes.c_uint64))
+
+
+class _CacheStat(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("cache", "dirty", "writeback", "evicted", "recently_evicted"))
+
+
+def _cached(fd: int) -> bool:
+    """Whether most of a file is in the page cache already; True where the kernel cannot say (before Linux 6.5)."""
+    size = os.fstat(fd).st_size
+    found = _CacheStat()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(_CACHESTAT, fd, ctypes.byref(_Range(0, 0)), ctypes.byref(found), 0) != 0:
+        return True
+    return bool(found.cache * mmap.PAGESIZE * 2 >= size)
