@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
+from textual.theme import Theme
 from textual.widget import Widget
 
+from critictui.tui.chart.captions import subtitle, title
+from critictui.tui.chart.draw import Drawing, draw, with_cursor
+from critictui.tui.chart.frame import Frame, extent
+from critictui.tui.chart.glyphs import ASCII, UNICODE
+from critictui.tui.chart.layers import Style
 from critictui.tui.chart.model import ChartData, View
+from critictui.tui.chart.palette import Palette, make_palette, strips
+from critictui.tui.chart.picture import Picture
+from critictui.tui.chart.reading import moved, snapped
 
 
 class Chart(Widget, can_focus=True):
@@ -21,6 +34,18 @@ class Chart(Widget, can_focus=True):
     """
 
     HELP = "Chart"
+
+    DEFAULT_CSS = """
+    Chart {
+        border: round $border-blurred;
+        border-title-color: $foreground;
+        border-title-background: transparent;
+        border-subtitle-color: $foreground;
+        border-subtitle-align: right;
+        border-title-style: none;
+        &:focus { border: round $border; }
+    }
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "cursor(-1)", "Cursor", id="chart.cursor-left", show=False),
@@ -86,6 +111,11 @@ class Chart(Widget, can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._data = data if data is not None else ChartData()
+        self._base: Drawing | None = None
+        self._picture: Picture | None = None
+        self._strips: list[Strip] | None = None
+        self._palette: Palette | None = None
+        self._captions: tuple[Content, Content] | None = None
         self.set_reactive(Chart.view, view if view is not None else View())
         self.set_reactive(Chart.ascii, ascii)
         self.set_reactive(Chart.mono, mono)
@@ -100,10 +130,221 @@ class Chart(Widget, can_focus=True):
         if data == self._data:
             return
         self._data = data
-        self.refresh()
+        self._base = None
+        self._changed()
+
+    def extent(self) -> tuple[float, float] | None:
+        """The x bounds of all data in the unit of the view's x axis, or None while there is nothing."""
+        return extent(self._data, self.view)
 
     def render_line(self, y: int) -> Strip:
         """Row `y` of the panel."""
-        if y == self.size.height // 2 and not self._data.lines:
-            return Strip.blank(self.size.width)
-        return Strip.blank(self.size.width)
+        rows = self._rows()
+        return rows[y] if 0 <= y < len(rows) else Strip.blank(self.size.width)
+
+    def on_mount(self) -> None:
+        """Colours come from the theme, now and whenever it changes."""
+        self.app.theme_changed_signal.subscribe(self, self._on_theme)
+
+    def on_resize(self) -> None:
+        """Another size is another picture."""
+        self._base = None
+        self._strips = None
+        self._caption()
+
+    def _on_theme(self, _: Theme) -> None:
+        self._palette = None
+        self._strips = None
+        self._caption()
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """The background may be another one now."""
+        super().notify_style_update()
+        self._palette = None
+        self._strips = None
+
+    def watch_view(self, old: View, new: View) -> None:
+        """Only what depends on the changed part is drawn anew: a cursor costs no layout."""
+        if replace(old, cursor_step=None) != replace(new, cursor_step=None):
+            self._base = None
+        self._changed()
+
+    def watch_ascii(self) -> None:
+        """Other characters are another picture."""
+        self._base = None
+        self._changed()
+
+    def watch_mono(self) -> None:
+        """No colours are another picture."""
+        self._palette = None
+        self._base = None
+        self._changed()
+
+    def _style(self) -> Style:
+        palette = self._colours()
+        return Style(ASCII if self.ascii else UNICODE, not (self.ascii or palette.mono or palette.ansi), palette.mono)
+
+    def _colours(self) -> Palette:
+        if self._palette is None:
+            app = self.app
+            self._palette = make_palette(
+                app.theme_variables, self.background_colors[1], mono=self.mono, ansi=app.native_ansi_color
+            )
+        return self._palette
+
+    def _rows(self) -> list[Strip]:
+        if self._strips is None:
+            self._picture = self._drawn()
+            self._strips = strips(self._picture, self._colours())
+        return self._strips
+
+    def _drawn(self) -> Picture:
+        width, height = self.size
+        view = self.view
+        if self._base is None:
+            self._base = draw(self._data, view, width, height, self._style())
+        return with_cursor(self._base, view.cursor_step, self._style())
+
+    def _changed(self) -> None:
+        """Draw anew and repaint the rows that look different; nothing while there is no place on the screen."""
+        if not self.is_mounted or not self.size:
+            self._strips = None
+            return
+        before, seen = self._picture, self._strips is not None
+        self._picture = picture = self._drawn()
+        self._strips = strips(picture, self._colours())
+        rows = picture.differs(before if seen else None)
+        self._caption()
+        if rows:
+            self.refresh(*(Region(0, row, picture.width, 1) for row in rows))
+
+    def _caption(self) -> None:
+        """Title and values in the border; set only when they say something else than before."""
+        if not self.is_mounted or not self.size:
+            return
+        palette, width = self._colours(), self.size.width - 4
+        glyphs = ASCII if self.ascii else UNICODE
+        if self._base is None:
+            self._drawn()
+        frame = self._base.frame if self._base is not None else None
+        captions = (
+            title(self._data, self.view, width, palette, glyphs, rule=self.styles.border_top[1]),
+            subtitle(frame, self.view, width, palette, glyphs),
+        )
+        before = self._captions
+        if before is None or not captions[0].is_same(before[0]):
+            self.border_title = captions[0]
+        if before is None or not captions[1].is_same(before[1]):
+            self.border_subtitle = captions[1]
+        self._captions = captions
+
+    def _look(self, view: View) -> None:
+        if view == self.view:
+            return
+        moved_only = replace(view, cursor_step=None) == replace(self.view, cursor_step=None)
+        self.view = view
+        if moved_only:
+            self.post_message(self.CursorMoved(self, view.cursor_step))
+        else:
+            self.post_message(self.ViewChanged(self, view))
+
+    @property
+    def frame(self) -> Frame | None:
+        """The geometry of what is on the screen; None while there is nothing to draw."""
+        self._rows()
+        return self._base.frame if self._base is not None else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape is ours only while there is a cursor."""
+        del parameters
+        return action != "drop_cursor" or self.view.cursor_step is not None
+
+    def action_cursor(self, columns: int) -> None:
+        """Move the cursor by columns, to a point at least."""
+        if (frame := self.frame) is not None:
+            self._look(self._visible(self.view.with_cursor(moved(frame, self.view.cursor_step, columns))))
+
+    def action_cursor_end(self, side: int) -> None:
+        """The cursor on the first or the last visible point."""
+        if (frame := self.frame) is not None:
+            self._look(self.view.with_cursor(snapped(frame, frame.extent[0 if side < 0 else 1])))
+
+    def action_drop_cursor(self) -> None:
+        """No cursor."""
+        self._look(self.view.with_cursor(None))
+
+    def action_zoom(self, factor: float) -> None:
+        """Closer around the cursor, or around the newest point."""
+        frame, full = self.frame, self.extent()
+        if frame is None or full is None:
+            return
+        step = self.view.cursor_step
+        self._look(self.view.zoomed(factor, full, frame.x_of_step(step) if step is not None else frame.extent[1]))
+
+    def action_pan(self, share: float) -> None:
+        """Sideways by a share of the width."""
+        if (full := self.extent()) is not None:
+            self._look(self.view.panned(share, full))
+
+    def action_fit(self) -> None:
+        """All data again."""
+        self._look(self.view.fitted())
+
+    def action_smooth(self, direction: int) -> None:
+        """A larger or a smaller smoothing factor."""
+        self._look(self.view.smoother() if direction > 0 else self.view.rougher())
+
+    def action_toggle_log(self) -> None:
+        """Logarithmic y or not."""
+        self._look(self.view.with_log(not self.view.log_y))
+
+    def action_toggle_robust(self) -> None:
+        """Outliers left out or not."""
+        self._look(self.view.with_robust(not self.view.robust_y))
+
+    def action_next_x_mode(self) -> None:
+        """Step, relative time, wall clock."""
+        self._look(self.view.next_x_mode())
+
+    def action_toggle_band(self) -> None:
+        """The band shown or not."""
+        self._look(self.view.with_band(not self.view.show_band))
+
+    def _visible(self, view: View) -> View:
+        """A view whose range follows the cursor out of the picture."""
+        full, frame = self.extent(), self.frame
+        if view.x_range is None or view.cursor_step is None or full is None or frame is None:
+            return view
+        x, (low, high) = frame.x_of_step(view.cursor_step), view.x_range
+        if low <= x <= high:
+            return view
+        share = (x - (high if x > high else low)) / (high - low)
+        return view.panned(share, full)
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor where the mouse clicked; a double click shows all data again."""
+        frame = self.frame
+        if frame is None:
+            return
+        if event.chain == 2:
+            self.action_fit()
+            return
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.x >= frame.left:
+            self._look(self.view.with_cursor(snapped(frame, frame.x_at(offset.x - frame.left))))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Ctrl and the wheel: closer around the mouse. The bare wheel is left to scroll the page."""
+        self._wheel(event, 1.5)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Ctrl and the wheel: further away."""
+        self._wheel(event, 1 / 1.5)
+
+    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
+        frame, full = self.frame, self.extent()
+        if not event.ctrl or frame is None or full is None:
+            return
+        event.stop()
+        self._look(self.view.zoomed(factor, full, frame.x_at(event.x - self.gutter.left - frame.left)))

@@ -1,0 +1,162 @@
+"""The geometry of one panel: which cell a step and a value belong to, and what is left of the data at that size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from critictui.run.series import FloatArray, Series
+from critictui.tui.chart.model import ChartData, View
+from critictui.tui.chart.reduce import Curve, extent_of, reduce, x_values
+from critictui.tui.chart.scale import Scale, fit
+from critictui.tui.chart.ticks import y_labels, y_ticks
+
+_ROWS_A_LABEL = 2
+_NARROWEST_WITH_LABELS = 22
+_GUTTER = 6
+"""Cells for y labels: the same on every panel, so that panels above one another line up."""
+_LOWEST_WITH_AXIS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A panel laid out: the plot begins `left` cells from the left and is `width` x `height` cells."""
+
+    data: ChartData
+    view: View
+    left: int
+    width: int
+    height: int
+    has_axis: bool
+    """There is a row of x labels under the plot."""
+    scale: Scale
+    extent: tuple[float, float]
+    """The x in the middle of the first and the last pixel column."""
+    curves: tuple[Curve, ...]
+    """One a line, in the order of the data."""
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+    base: str
+    """'' or a number to which all y labels are to be added."""
+
+    @property
+    def anchor(self) -> Series | None:
+        """The series that steps are turned into times with: the first that has points."""
+        return next((line.series for line in self.data.lines if len(line.series)), None)
+
+    def x_of_step(self, step: int) -> float:
+        """The x of a step: itself, or the time of the anchor's first point at or after it (NaN: no such time)."""
+        if self.view.x_mode == "step":
+            return float(step)
+        series = self.anchor
+        if series is None:
+            return math.nan
+        x = x_values(series, self.view.x_mode)
+        index = int(np.searchsorted(series.step, np.clip(step, -(2**63), 2**63 - 1)))
+        return float(x[min(index, len(x) - 1)])
+
+    def pixel_of(self, x: float) -> float:
+        """The pixel column of an x, unrounded; may lie outside of the plot; NaN for NaN."""
+        low, high = self.extent
+        return (x - low) / (high - low) * (2 * self.width - 1) if high > low else math.nan
+
+    def column_of(self, x: float) -> int | None:
+        """The cell column inside the plot, or None when it is not on it."""
+        pixel = self.pixel_of(x)
+        if not math.isfinite(pixel) or not -0.5 <= pixel <= 2 * self.width - 0.5:
+            return None
+        return min(max(round(pixel), 0) // 2, self.width - 1)
+
+    def column_of_step(self, step: int) -> int | None:
+        """As `column_of`, of a step."""
+        return self.column_of(self.x_of_step(step))
+
+    def x_at(self, column: float) -> float:
+        """The x in the middle of a cell column."""
+        low, high = self.extent
+        return low + (2 * column + 0.5) / max(2 * self.width - 1, 1) * (high - low)
+
+    def rows_of(self, values: FloatArray, fineness: int) -> FloatArray:
+        """Places from the top in units of a row's `fineness`th, unrounded, 0 the topmost; NaN where there is none."""
+        return np.asarray((1 - self.scale.unit(values)) * (self.height * fineness - 1))
+
+    def row_of(self, value: float) -> int | None:
+        """The row of a value inside the plot, or None when it is not on it."""
+        place = float(self.rows_of(np.array([value]), 4)[0])
+        if not math.isfinite(place) or not -0.5 <= place <= self.height * 4 - 0.5:
+            return None
+        return min(max(round(place), 0) // 4, self.height - 1)
+
+
+def extent(data: ChartData, view: View) -> tuple[float, float] | None:
+    """The x bounds of all lines (and, on a step axis, of the points); None while there is nothing."""
+    found = [bounds for line in data.lines if (bounds := extent_of(line.series, view.x_mode)) is not None]
+    if view.x_mode == "step":
+        found += [(float(point.step), float(point.step)) for point in data.points if math.isfinite(point.value)]
+    if not found:
+        return None
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def lay_out(data: ChartData, view: View, width: int, height: int) -> Frame | None:
+    """The frame of a panel of `width` x `height` cells; None while there is nothing to draw or no room."""
+    full = extent(data, view)
+    if full is None or width < 1 or height < 1:
+        return None
+    shown = _opened(view.x_range or full)
+    has_axis = height >= _LOWEST_WITH_AXIS
+    rows = height - has_axis
+    gutter = _GUTTER if width >= _NARROWEST_WITH_LABELS else 0
+    curves = _reduced(data, view, shown, width - gutter)
+    scale = _fitted(data, view, shown, curves)
+    ticks = y_ticks(scale, max(2, rows // _ROWS_A_LABEL))
+    labels, base = y_labels(ticks, scale) if gutter else ([], "")
+    needed = max(map(len, labels), default=0) + 1
+    if gutter and needed > gutter and needed <= width // 2:
+        gutter = needed
+        curves = _reduced(data, view, shown, width - gutter)
+    return Frame(
+        data=data,
+        view=view,
+        left=gutter,
+        width=width - gutter,
+        height=rows,
+        has_axis=has_axis,
+        scale=scale,
+        extent=shown,
+        curves=curves,
+        ticks=tuple(ticks),
+        labels=tuple(labels),
+        base=base,
+    )
+
+
+def _opened(bounds: tuple[float, float]) -> tuple[float, float]:
+    """A single x stands in the middle of a range of its own."""
+    low, high = bounds
+    if high > low:
+        return bounds
+    reach = max(abs(low) * 1e-6, 1.0)
+    return low - reach, high + reach
+
+
+def _reduced(data: ChartData, view: View, shown: tuple[float, float], width: int) -> tuple[Curve, ...]:
+    return tuple(reduce(line.series, view.x_mode, shown, width, view.smoothing) for line in data.lines)
+
+
+def _fitted(data: ChartData, view: View, shown: tuple[float, float], curves: tuple[Curve, ...]) -> Scale:
+    """The scale of what is visible: the bands where they are shown, else the lines alone."""
+    nothing = np.zeros(0)
+    lines = np.concatenate([curve.line for curve in curves]) if curves else nothing
+    lows = np.concatenate([curve.low for curve in curves]) if curves and view.show_band else lines
+    highs = np.concatenate([curve.high for curve in curves]) if curves and view.show_band else lines
+    points = [
+        value
+        for point in data.points
+        if view.x_mode != "step" or shown[0] <= point.step <= shown[1]
+        for value in (point.low, point.value, point.high)
+    ]
+    extra = np.concatenate((lines, np.array(points, np.float64)))
+    return fit(lows, highs, data.references, view, extra=extra, percent=data.percent)

@@ -1,0 +1,99 @@
+"""What a chart says in words: exact values under the cursor, the last values of its lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from critictui.run.series import Series
+from critictui.tui.chart.frame import Frame
+from critictui.tui.chart.model import ChartData, Line, XMode
+from critictui.tui.chart.reduce import x_values
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The sample of one line that is nearest to the cursor."""
+
+    index: int
+    """Number of the line in its chart."""
+    line: Line
+    step: int
+    value: float
+    wall_time: float
+
+
+def nearest(series: Series, x: float, mode: XMode) -> int | None:
+    """Index of the point nearest to x (the earlier of two), or None of an empty series."""
+    values = x_values(series, mode)
+    if not len(values) or not math.isfinite(x):
+        return None
+    if mode == "step":
+        target = np.int64(min(max(round(x), -(2**63)), 2**63 - 1))
+        right = int(np.searchsorted(values, target))
+    else:
+        right = int(np.searchsorted(np.nan_to_num(values, nan=-math.inf), x))
+    left = max(right - 1, 0)
+    right = min(right, len(values) - 1)
+    return left if abs(float(values[left]) - x) <= abs(float(values[right]) - x) else right
+
+
+def snapped(frame: Frame, x: float) -> int | None:
+    """The step of the anchor's point nearest to x, or None without one."""
+    anchor = frame.anchor
+    index = nearest(anchor, x, frame.view.x_mode) if anchor is not None else None
+    return int(anchor.step[index]) if anchor is not None and index is not None else None
+
+
+def moved(frame: Frame, step: int | None, columns: int) -> int | None:
+    """The step of the cursor after a move by cell columns: at least one point further, if there is one.
+
+    Without a cursor it starts at the last visible point.
+    """
+    anchor = frame.anchor
+    if anchor is None:
+        return None
+    if step is None:
+        return snapped(frame, frame.extent[1])
+    mode = frame.view.x_mode
+    here = nearest(anchor, frame.x_of_step(step), mode)
+    if here is None:
+        return None
+    x = frame.x_of_step(int(anchor.step[here])) + columns * 2 * (frame.extent[1] - frame.extent[0]) / max(
+        2 * frame.width - 1, 1
+    )
+    there = nearest(anchor, x, mode)
+    forward = columns > 0
+    if there is None or (there <= here if forward else there >= here):
+        there = here + (1 if forward else -1)
+    return int(anchor.step[min(max(there, 0), len(anchor) - 1)])
+
+
+def readings(frame: Frame, step: int) -> list[Reading]:
+    """The nearest sample of every line to a step of the anchor; lines without points are left out."""
+    found = []
+    x = frame.x_of_step(step)
+    for number, line in enumerate(frame.data.lines):
+        index = nearest(line.series, x, frame.view.x_mode)
+        if index is not None:
+            series = line.series
+            found.append(
+                Reading(
+                    number, line, int(series.step[index]), float(series.value[index]), float(series.wall_time[index])
+                )
+            )
+    return found
+
+
+def last_values(data: ChartData) -> list[Reading]:
+    """The newest sample of every line that has one."""
+    found = []
+    for number, line in enumerate(data.lines):
+        series = line.series
+        if len(series):
+            found.append(
+                Reading(number, line, int(series.step[-1]), float(series.value[-1]), float(series.wall_time[-1]))
+            )
+    return found
