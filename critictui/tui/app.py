@@ -1,0 +1,265 @@
+"""The app: it takes snapshots from the monitor, gives them to the screen on top, and owns what all screens share."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import SystemCommand
+from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.worker import Worker, WorkerState
+
+from critictui.config import Config
+from critictui.tui import keys
+from critictui.tui.ascii import AsciiFilter
+from critictui.tui.chart.model import View
+from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
+from critictui.tui.gpu import GpuWatch
+from critictui.tui.messages import GpuRead, SnapshotTaken
+from critictui.tui.navigation import Severity, Shell
+from critictui.tui.screens.dashboard import Dashboard
+from critictui.tui.state import ScreenState, load_state, save_state, state_path
+from critictui.tui.supervised import log_error
+from critictui.tui.terminal import Ending, Terminal, restore_terminal
+from critictui.tui.themes import DEFAULT_THEME, load_themes
+
+if TYPE_CHECKING:
+    from critictui.monitor.snapshot import Snapshot
+
+
+_MOST_ERRORS = 200
+"""So many errors are no accident any more: the app ends instead of writing them down for ever."""
+
+
+class CriticApp(Shell):
+    """Watches one path."""
+
+    TITLE = "critictui"
+    CSS_PATH = "styles.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.ANYWHERE
+
+    def __init__(self, target: Path, config: Config, *, watching: bool = True, clock: float | None = None) -> None:
+        """`watching=False` starts no threads, and `clock` stops time: both for tests and pictures of screens."""
+        super().__init__(driver_class=Terminal)
+        self.animation_level = "none"
+        self.target, self.config = target, config
+        self.glyphs = ASCII if ascii_only(config.ascii) else UNICODE
+        self.frozen_clock = clock
+        self._watching = watching
+        self._gpu_watch: GpuWatch | None = None
+        self._waiting: Snapshot | None = None
+        self._frame: Timer | None = None
+        self._painted = 0.0
+        self._known_alerts: set[str] | None = None
+        self._state_path = state_path(target)
+        self.state, self._state_notice = load_state(self._state_path)
+        self.view = View(
+            x_mode=self.state.x_mode,  # type: ignore[arg-type]
+            smoothing=self.state.smoothing,
+            log_y=self.state.log_y,
+            robust_y=self.state.robust_y,
+            show_band=self.state.show_band,
+        )
+        self._theme_notices = self._choose_theme()
+        if config.keys:
+            self.set_keymap(dict(config.keys))
+
+    def action_pause(self) -> None:
+        """Hold the screen still, or go on with the newest."""
+        super().action_pause()
+        if not self.paused:
+            self._paint()
+
+    def get_default_screen(self) -> Screen[None]:
+        """The dashboard is where every step back ends."""
+        return Dashboard()
+
+    def get_line_filters(self) -> list[LineFilter]:
+        """On an ASCII terminal nothing else is sent, whoever draws it."""
+        filters = list(super().get_line_filters())
+        return [*filters, self._ascii_filter] if self.glyphs.ascii else filters
+
+    _ascii_filter = AsciiFilter()
+
+    def on_mount(self) -> None:
+        """Paint first, read after."""
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
+        for notice in (*self.config.notices, *self._theme_notices, self._state_notice):
+            if notice:
+                self.say(notice, "warning")
+        unknown = sorted(set(self.config.keys) - set(keys.ids()) - keys.widget_ids())
+        if unknown:
+            self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
+        if self._watching:
+            self.call_after_refresh(self._start_watching)
+
+    def on_unmount(self) -> None:
+        """The threads end with the screen."""
+        if self._gpu_watch is not None:
+            self._gpu_watch.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
+
+    def _start_watching(self) -> None:
+        self.run_worker(self._start_monitor, thread=True, exit_on_error=False, name="start", group="start")
+        self._gpu_watch = GpuWatch(lambda gpus: self.post_message(GpuRead(gpus)))
+        self._gpu_watch.start()
+
+    def _start_monitor(self) -> None:
+        from critictui.monitor.monitor import Monitor
+
+        monitor = Monitor(self.target, self.config, lambda snapshot: self.post_message(SnapshotTaken(snapshot)))
+        monitor.start()
+        self.monitor = monitor
+
+    def on_snapshot_taken(self, message: SnapshotTaken) -> None:
+        """At most `config.refresh` frames a second, the last one never lost."""
+        self._waiting = message.snapshot
+        if self.paused or self._frame is not None:
+            return
+        wait = self._painted + 1 / self.config.refresh - time.monotonic()
+        if wait <= 0:
+            self._paint()
+        else:
+            self._frame = self.set_timer(wait, self._paint, name="frame")
+
+    def _paint(self) -> None:
+        self._frame = None
+        if self._waiting is None or self.paused:
+            return
+        self.snapshot, self._waiting = self._waiting, None
+        self._painted = time.monotonic()
+        self.tell_screen(self.snapshot)
+        self._announce(self.snapshot)
+
+    def _announce(self, snapshot: Snapshot) -> None:
+        """A toast and the bell for a critical alert that was not there before; not for those found at the start."""
+        main = snapshot.main
+        if main is None or main.run.progress < 1:
+            return
+        critical = {a.key: a for a in main.judgement.alerts if a.severity == "critical" and a.state == "firing"}
+        known = self._known_alerts
+        self._known_alerts = set(critical) | (known or set())
+        if known is None:
+            return
+        for key in sorted(set(critical) - known - main.acknowledged):
+            self.say(f"{critical[key].rule}: {critical[key].message}", "error")
+            if self.config.bell:
+                self.bell()
+
+    def on_gpu_read(self, message: GpuRead) -> None:
+        """The header says it."""
+        self.gpus = message.gpus
+        self.tell_header()
+
+    def on_terminal_drained(self) -> None:
+        """Frames were lost while the terminal did not read."""
+        self.action_redraw()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker that failed is said, and the app goes on."""
+        error = event.worker.error
+        if event.state is WorkerState.ERROR and isinstance(error, Exception):
+            self.report(error, f"worker {event.worker.name}")
+
+    def report(self, error: Exception, where: str) -> None:
+        """Every error that nobody expected ends here: in the log, and on the screen in one line.
+
+        The same error again is only counted; more than `_MOST_ERRORS` of them end the app.
+        """
+        self.errors += 1
+        sentence = f"{where}: {type(error).__name__}: {error}"
+        if sentence in self._said:
+            return
+        path = log_error(error, where)
+        self._say_once(sentence, f"; details in {path}" if path is not None else "", "error")
+
+    def _handle_exception(self, error: Exception) -> None:
+        # Private to Textual, which is pinned: errors in its own code, and in ours before the first paint. The default
+        # ends the app and prints a traceback with all local variables to the terminal.
+        if self._dom_ready and self.errors < _MOST_ERRORS:
+            self.report(error, "screen")
+            return
+        self._return_code = 1
+        if self.is_headless and self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self.crash_log = log_error(error, "fatal")
+        self._close_messages_no_wait()
+
+    errors: int = 0
+    """How many errors were reported."""
+    crash_log: Path | None = None
+    """Where the traceback of a fatal error is."""
+
+    def keep_view(self, view: View) -> None:
+        """The view that all charts share, remembered."""
+        self.view = view
+        self.keep(
+            replace(
+                self.state,
+                smoothing=view.smoothing,
+                x_mode=view.x_mode,
+                log_y=view.log_y,
+                robust_y=view.robust_y,
+                show_band=view.show_band,
+            )
+        )
+
+    def keep(self, state: ScreenState) -> None:
+        """Remember, from now on and for the next time."""
+        if state != self.state:
+            self.state = state
+            if self._watching:
+                self._say_once(save_state(self._state_path, state))
+
+    _said: frozenset[str] = frozenset()
+
+    def _say_once(self, sentence: str, more: str = "", severity: Severity = "warning") -> None:
+        if sentence and sentence not in self._said:
+            self._said |= {sentence}
+            self.say(sentence + more, severity)
+
+    def _choose_theme(self) -> list[str]:
+        themes, notices = load_themes()
+        for theme in themes:
+            self.register_theme(theme)
+        remembered = self.state.theme if self.state.configured_theme == self.config.theme else ""
+        wanted = remembered or self.config.theme
+        if wanted not in self.available_themes:
+            notices.append(f"theme {wanted!r} does not exist; press T to choose one")
+            wanted = DEFAULT_THEME
+        self.theme = wanted
+        return notices
+
+    def _remember_theme(self, name: str) -> None:
+        if name != (self.state.theme or self.config.theme):
+            self.keep(replace(self.state, theme=name, configured_theme=self.config.theme))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        del screen
+        yield from self.palette_commands()
+
+
+def watch(target: Path, config: Config) -> int:
+    """Show the run until the user leaves; the exit status: 0, 1 after a crash, 128 + n after signal n."""
+    app = CriticApp(target, config)
+    ending = Ending(app.leave)
+    ending.install()
+    app.run()
+    ending.done()
+    if ending.status is not None:
+        return ending.status
+    if app.crash_log is not None or app.return_code:
+        restore_terminal(None)
+        where = f" The details are in {app.crash_log}." if app.crash_log is not None else ""
+        sys.stderr.write(f"critictui: the screen ended by an error of its own; the run was not touched.{where}\n")
+    return app.return_code or 0

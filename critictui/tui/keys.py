@@ -1,0 +1,101 @@
+"""The key table: every key of every screen with the id under which the configuration may rebind it.
+
+It is the help screen too: what is not in here cannot be pressed. The keys of charts and lists stand with their widgets.
+"""
+
+from __future__ import annotations
+
+from textual.binding import Binding, BindingType
+
+ANYWHERE: list[BindingType] = [
+    Binding("question_mark", "help", "Help", id="app.help", tooltip="What the panel shows, and every key"),
+    Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; the run goes on"),
+    Binding("space", "pause", "Pause", id="app.pause", tooltip="Hold the screen still; reading goes on"),
+    Binding("T", "change_theme", "Theme", id="app.theme", show=False, tooltip="Another theme, remembered"),
+    Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint everything anew"),
+]
+
+VIEWS: list[BindingType] = [
+    Binding("e", "app.evaluate('score_newest')", "Evaluate", id="run.evaluate", tooltip="Score the newest checkpoint"),
+    Binding("d", "app.evaluate('diagnose')", "Diagnose", id="run.diagnose", tooltip="Is the newest checkpoint sound?"),
+    Binding("x", "app.evaluate('explain')", "Explain", id="run.explain", tooltip="Why do training and test disagree?"),
+    Binding("m", "app.open('metrics')", "Metrics", id="run.metrics", tooltip="Every metric as a small chart"),
+    Binding("slash", "app.open('filter')", "Filter", id="run.filter", tooltip="Find metrics by name"),
+    Binding("a", "app.open('alerts')", "Alerts", id="run.alerts", tooltip="The worst alert in detail"),
+    Binding("c", "app.open('checkpoints')", "Checkpoints", id="run.checkpoints", tooltip="All checkpoints and scores"),
+    Binding("l", "app.open('log')", "Log", id="run.log", tooltip="The console log"),
+    Binding("i", "app.open('facts')", "Facts", id="run.facts", tooltip="Files, sessions, what was skipped and why"),
+    Binding("r", "app.open('runs')", "Runs", id="run.runs", tooltip="Other runs here; lay several over each other"),
+]
+
+BACK = Binding("escape", "back", "Back", id="app.back", tooltip="One step back")
+
+DASHBOARD: list[BindingType] = [
+    Binding("enter", "enlarge", "Enlarge", id="dashboard.enlarge", show=False, tooltip="This chart on the full screen"),
+    Binding("p", "unpin", "Unpin", id="dashboard.unpin", show=False, tooltip="Take a pinned metric off the dashboard"),
+    Binding("pagedown,right_square_bracket", "page(1)", "More panels", id="dashboard.next-page", show=False),
+    Binding("pageup,left_square_bracket", "page(-1)", "Panels before", id="dashboard.previous-page", show=False),
+    *[
+        Binding(str(n), f"enlarge({n})", f"Enlarge panel {n}", id=f"dashboard.panel-{n}", show=False)
+        for n in range(1, 10)
+    ],
+]
+
+METRICS: list[BindingType] = [
+    Binding("slash", "filter", "Filter", id="metrics.filter", tooltip="Glob, or a regular expression"),
+    Binding("enter", "enlarge", "Enlarge", id="metrics.enlarge", tooltip="This chart on the full screen"),
+    Binding("p", "pin", "Pin", id="metrics.pin", tooltip="Onto the dashboard, or off it"),
+    Binding("right_square_bracket", "group(1)", "Next group", id="metrics.next-group"),
+    Binding("left_square_bracket", "group(-1)", "Group before", id="metrics.previous-group", show=False),
+]
+
+CHART: list[BindingType] = [
+    Binding("p", "pin", "Pin", id="full.pin", tooltip="Onto the dashboard, or off it"),
+    Binding("n", "neighbour(1)", "Next chart", id="full.next"),
+    Binding("N", "neighbour(-1)", "Chart before", id="full.previous", show=False),
+]
+
+ALERT: list[BindingType] = [
+    Binding("a", "acknowledge", "Acknowledge", id="alert.acknowledge", tooltip="Seen; it stays in the list"),
+    Binding("z", "snooze", "Snooze 1 h", id="alert.snooze", tooltip="Quiet for an hour"),
+    Binding("j", "jump", "Show the step", id="alert.jump", tooltip="The chart, at the step where it began"),
+    Binding("n", "neighbour(1)", "Next alert", id="alert.next"),
+    Binding("N", "neighbour(-1)", "Alert before", id="alert.previous", show=False),
+]
+
+CHECKPOINTS: list[BindingType] = [
+    Binding("e", "score", "Evaluate", id="checkpoints.score", tooltip="Score this checkpoint on the fixed set"),
+]
+
+LOG: list[BindingType] = [
+    Binding("f", "follow", "Follow", id="log.follow", tooltip="Stay at the end as it grows"),
+    Binding("slash", "search", "Search", id="log.search"),
+    Binding("n", "next_match(-1)", "Match before", id="log.match-before"),
+    Binding("N", "next_match(1)", "Match after", id="log.match-after", show=False),
+    Binding("w", "wrap", "Wrap", id="log.wrap", show=False, tooltip="Long lines whole or cut"),
+    Binding("f2", "next_file", "Other file", id="log.next-file", show=False),
+]
+
+RUNS: list[BindingType] = [
+    Binding("space", "mark", "Overlay", id="runs.overlay", tooltip="Lay this run over the shown one, or take it off"),
+]
+
+ALL: tuple[list[BindingType], ...] = (
+    ANYWHERE, VIEWS, [BACK], DASHBOARD, METRICS, CHART, ALERT, CHECKPOINTS, LOG, RUNS,
+)  # fmt: skip
+
+
+def ids() -> list[str]:
+    """Every id of the table, as the configuration may name it."""
+    return [b.id for group in ALL for b in group if isinstance(b, Binding) and b.id is not None]
+
+
+def widget_ids() -> set[str]:
+    """The ids of the keys that stand with their widgets."""
+    from critictui.tui.chart.widget import Chart
+    from critictui.tui.widgets.checkpoints import CheckpointPanel
+    from critictui.tui.widgets.health import HealthPanel
+    from critictui.tui.widgets.rows import Rows
+
+    groups = (Chart.BINDINGS, Rows.BINDINGS, HealthPanel.BINDINGS, CheckpointPanel.BINDINGS)
+    return {b.id for group in groups for b in group if isinstance(b, Binding) and b.id is not None}

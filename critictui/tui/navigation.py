@@ -1,0 +1,251 @@
+"""How one gets from screen to screen, and the few actions that every screen has."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from critictui.config import Config
+from critictui.run.text import sanitise
+from critictui.tui.chart.model import View
+from critictui.tui.glyphs import Glyphs
+from critictui.tui.gpu import GpuMemory
+from critictui.tui.screens.base import RunScreen
+from critictui.tui.state import ScreenState
+from critictui.tui.supervised import Supervised
+
+if TYPE_CHECKING:
+    from critictui.monitor.snapshot import Snapshot
+
+Severity = Literal["information", "warning", "error"]
+_EVALUATE = "critictui.tui.evaluate"
+
+
+class Watcher(Protocol):
+    """The monitor, as far as the screens know it."""
+
+    def stop(self) -> None:
+        """End the thread."""
+        ...
+
+    def select(self, path: Path) -> None:
+        """Read this run in full and put it first."""
+        ...
+
+    def overlay(self, paths: tuple[Path, ...]) -> None:
+        """Read these runs in full as well."""
+        ...
+
+    def acknowledge(self, key: str) -> None:
+        """The alert with this key was seen."""
+        ...
+
+    def snooze(self, key: str, seconds: float) -> None:
+        """Quiet for so long."""
+        ...
+
+    def wake(self) -> None:
+        """Look now."""
+        ...
+
+
+class Shell(Supervised, App[None]):
+    """What all screens share, and the ways between them."""
+
+    target: Path
+    config: Config
+    glyphs: Glyphs
+    snapshot: Snapshot | None = None
+    """The newest one that may be shown."""
+    gpus: tuple[GpuMemory, ...] = ()
+    paused: bool = False
+    monitor: Watcher | None = None
+    view: View
+    """One for all charts."""
+    state: ScreenState
+    frozen_clock: float | None = None
+    _offered: bool = False
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        """A toast; any text is safe in it."""
+        self.notify(sanitise(text, 600), severity=severity, markup=False)
+
+    def keep(self, state: ScreenState) -> None:
+        """Remember; the app knows where."""
+        self.state = state
+
+    def keep_view(self, view: View) -> None:
+        """The view that all charts share."""
+        self.view = view
+
+    def now(self) -> float:
+        """Wall clock time in seconds; stands still in pictures."""
+        return time.time() if self.frozen_clock is None else self.frozen_clock
+
+    def tell_screen(self, snapshot: Snapshot) -> None:
+        """The screen on top shows the newest snapshot; below a dialogue, the screen under it."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, RunScreen):
+                screen.renew()
+                break
+        if not self._offered and len(snapshot.rows) > 1 and len(self.screen_stack) == 1:
+            self._offered = True
+            self.open("runs")
+
+    def tell_header(self) -> None:
+        """Something on the first line changed."""
+        for screen in self.screen_stack:
+            if isinstance(screen, RunScreen):
+                screen.show_header()
+
+    def open(self, what: str) -> None:
+        """The screen of this name, on top of the dashboard."""
+        screen = _made(what, self)
+        if screen is None or type(screen) is type(self.screen):
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(screen)
+
+    def open_chart(self, key: str) -> None:
+        """A panel or a tag on the full screen, over the screen one is on."""
+        from critictui.tui.screens.chart import ChartScreen
+
+        self.push_screen(ChartScreen(key))
+
+    def open_alert(self, key: str | None = None) -> None:
+        """An alert in detail; the worst one by default."""
+        from critictui.tui.screens.alert import AlertScreen
+
+        main = self.snapshot.main if self.snapshot is not None else None
+        if main is None or not main.judgement.alerts:
+            self.say("no rule has raised an alert in this run")
+            return
+        if isinstance(self.screen, AlertScreen):
+            return
+        known = [a.key for a in main.judgement.alerts]
+        self.push_screen(AlertScreen(key if key in known else known[0]))
+
+    def toggle_pin(self, tag: str) -> bool:
+        """On the dashboard or off it; whether it is on it now."""
+        pins = self.state.pins
+        pinned = tag not in pins
+        self.keep(replace(self.state, pins=(*pins, tag) if pinned else tuple(p for p in pins if p != tag)))
+        self.say(f"{tag} {'is on the dashboard now' if pinned else 'is off the dashboard'}")
+        return pinned
+
+    def leave(self, status: int) -> None:
+        """Exit with this status; safe to call from any thread and from a signal handler."""
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(lambda: self.exit(return_code=status))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of what is not installed are not shown."""
+        if action == "evaluate":
+            return can_evaluate(str(parameters[0]) if parameters else "")
+        return super().check_action(action, parameters)
+
+    def action_open(self, what: str) -> None:
+        """Open a screen by its name."""
+        if what == "alerts":
+            self.open_alert()
+        else:
+            self.open(what)
+
+    def action_evaluate(self, what: str) -> None:
+        """`score_newest`, `diagnose`, `explain`: functions of the evaluation screens that take the app."""
+        if can_evaluate(what):
+            getattr(importlib.import_module(_EVALUATE), what)(self)
+
+    def action_pause(self) -> None:
+        """Hold the screen still, or go on with the newest."""
+        self.paused = not self.paused
+        self.tell_header()
+
+    def action_help(self) -> None:
+        """What the focused panel shows, and the keys that work there."""
+        from critictui.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_change_theme(self) -> None:
+        """Textual's own list, with a preview."""
+        self.search_themes()
+
+    def action_redraw(self) -> None:
+        """Paint everything anew, for a terminal that lost something."""
+        self.refresh(layout=True)
+
+    def palette_commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers: every screen and switch by name."""
+        yield SystemCommand("Theme", "Choose another theme", self.action_change_theme)
+        for what, said in _SCREENS.items():
+            yield SystemCommand(what.capitalize(), said, lambda w=what: self.action_open(w))
+        for what, said in (
+            ("score_newest", "Score the newest checkpoint on the fixed set"),
+            ("diagnose", "Is the newest checkpoint sound?"),
+            ("explain", "Why do training and test disagree?"),
+        ):
+            if can_evaluate(what):
+                name = what.replace("_", " ").capitalize()
+                yield SystemCommand(name, said, lambda w=what: self.action_evaluate(w))
+        yield SystemCommand("Pause", "Hold the screen still, or go on", self.action_pause)
+        yield SystemCommand("Help", "What the panel shows, and every key", self.action_help)
+        yield SystemCommand("Redraw", "Paint everything anew", self.action_redraw)
+        yield SystemCommand("Quit", "Leave; the run goes on", self.action_quit)
+
+
+_SCREENS = {
+    "metrics": "Every metric as a small chart",
+    "filter": "Find metrics by name",
+    "alerts": "The worst alert in detail",
+    "checkpoints": "All checkpoints and their scores",
+    "log": "The console log",
+    "facts": "Files, sessions, what was skipped and why",
+    "runs": "Other runs here; lay several over each other",
+}
+
+
+def _made(what: str, app: Shell) -> Screen[None] | None:
+    """Screens are imported when they are opened: the first paint does not wait for them."""
+    if what in {"metrics", "filter"}:
+        from critictui.tui.screens.metrics import MetricsScreen
+
+        return MetricsScreen(filtering=what == "filter")
+    if what == "checkpoints":
+        from critictui.tui.screens.checkpoints import CheckpointScreen
+
+        return CheckpointScreen()
+    if what == "log":
+        from critictui.tui.screens.log import LogScreen
+
+        return LogScreen()
+    if what == "facts":
+        from critictui.tui.screens.facts import FactsScreen
+
+        return FactsScreen()
+    if what == "runs":
+        from critictui.tui.screens.runs import RunsScreen
+
+        return RunsScreen()
+    app.say(f"there is no screen {what!r}", "warning")
+    return None
+
+
+@lru_cache
+def can_evaluate(what: str) -> bool:
+    """Whether the evaluation screens are there and have this function."""
+    if importlib.util.find_spec(_EVALUATE) is None:
+        return False
+    return callable(getattr(importlib.import_module(_EVALUATE), what, None))

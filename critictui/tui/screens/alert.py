@@ -1,0 +1,141 @@
+"""An alert in detail: what was seen as a chart, the numbers, the advice, and what one can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from critictui.health.alert import Alert
+from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.tui import keys, words
+from critictui.tui.chart.model import Reference
+from critictui.tui.chart.widget import Chart
+from critictui.tui.glyphs import Glyphs
+from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel
+from critictui.tui.screens.base import RunScreen
+from critictui.tui.text import EMPTY, joined, lines, plain, set_title
+from critictui.tui.widgets.header import STYLES
+from critictui.tui.widgets.words import Words
+
+_SNOOZE_SECONDS = 3600.0
+
+
+class AlertScreen(RunScreen):
+    """One alert; n and N walk through all of them."""
+
+    HELP = (
+        "One alert. The chart is the metric that the rule judged, with its threshold and the cursor at the step where "
+        "the change is believed to begin. 'Fired' is the step whose data made the rule sure; between the two lies its "
+        "delay. An acknowledged alert stays in the list and counts no more."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.ALERT]
+    AUTO_FOCUS = "#evidence"
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+        self._alert: Alert | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Words above, evidence below."""
+        with VerticalScroll(id="alert", classes="titled", can_focus=False):
+            yield Words(id="alert-text")
+        app = self.shell
+        yield Chart(view=app.view, ascii=app.glyphs.ascii, mono=app.no_color, id="evidence", classes="panel")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The same onset in the newest judgement."""
+        main = snapshot.main
+        alert = next((a for a in main.judgement.alerts if a.key == self.key), None) if main is not None else None
+        if main is None or alert is None:
+            self.query_one("#alert-text", Words).say(plain("This alert is gone: the rules do not raise it any more."))
+            return
+        new = self._alert is None or self._alert.key != alert.key
+        self._alert = alert
+        place = [a.key for a in main.judgement.alerts].index(alert.key) + 1
+        set_title(self.query_one("#alert"), plain(f"alert {place} of {len(main.judgement.alerts)}: {alert.rule}"))
+        self.query_one("#alert-text", Words).say(alert_words(alert, main, self.shell.glyphs))
+        chart = self.query_one("#evidence", Chart)
+        panel = evidence_panel(snapshot, alert)
+        chart.display = panel is not None
+        if panel is not None:
+            chart.set_data(panel.data)
+        if new:
+            chart.view = chart.view.with_cursor(alert.since_step)
+
+    def action_acknowledge(self) -> None:
+        """It was seen."""
+        if self._alert is not None and self.shell.monitor is not None:
+            self.shell.monitor.acknowledge(self._alert.key)
+            self.shell.say(f"{self._alert.rule} is acknowledged")
+
+    def action_snooze(self) -> None:
+        """Quiet for an hour."""
+        if self._alert is not None and self.shell.monitor is not None:
+            self.shell.monitor.snooze(self._alert.key, _SNOOZE_SECONDS)
+            self.shell.say(f"{self._alert.rule} is quiet for an hour")
+
+    def action_jump(self) -> None:
+        """The chart on the full screen, the cursor where it began."""
+        from critictui.tui.screens.chart import ChartScreen
+
+        snapshot = self.shell.snapshot
+        if self._alert is not None and snapshot is not None:
+            panel = evidence_panel(snapshot, self._alert)
+            if panel is not None:
+                self.app.push_screen(ChartScreen(panel.key, self._alert.since_step))
+
+    def action_neighbour(self, by: int) -> None:
+        """Another alert."""
+        main = self.shell.snapshot.main if self.shell.snapshot is not None else None
+        if main is None or not main.judgement.alerts:
+            return
+        known = [a.key for a in main.judgement.alerts]
+        place = known.index(self.key) if self.key in known else 0
+        self.key = known[(place + by) % len(known)]
+        self.renew()
+
+
+def evidence_panel(snapshot: Snapshot, alert: Alert) -> Panel | None:
+    """The chart of the metric that the rule judged, with the rule's threshold; None where there is no such metric."""
+    main = snapshot.main
+    if main is None:
+        return None
+    for spec in MAIN:
+        if any(alert.metric in {m, main.run.metrics.get(m)} for m, _, _ in spec.metrics):
+            return _with_threshold(spec_panel(snapshot, spec), alert)
+    tag = alert.metric if alert.metric in main.run.series else main.run.metrics.get(alert.metric, "")
+    return _with_threshold(tag_panel(snapshot, tag), alert) if tag in main.run.series else None
+
+
+def _with_threshold(panel: Panel, alert: Alert) -> Panel:
+    line = Reference(alert.threshold, "threshold", "threshold")
+    return replace(panel, data=replace(panel.data, references=(*panel.data.references, line)))
+
+
+def alert_words(alert: Alert, main: WatchedRun, glyphs: Glyphs) -> Content:
+    """The whole alert in words."""
+    sign = glyphs.severity(alert.severity if alert.state == "firing" else alert.state)
+    acknowledged = ", acknowledged" if alert.key in main.acknowledged else ""
+    fired = f", fired at step {alert.fired_step}" if alert.fired_step is not None else ""
+    resolved = f", resolved at step {alert.resolved_step}" if alert.resolved_step is not None else ""
+    said = [
+        joined(
+            (f"{sign} {alert.severity}", STYLES.get(alert.severity, "")), f" {glyphs.dot} {alert.state}{acknowledged}"
+        ),
+        plain(alert.message, "bold"),
+        plain(alert.advice),
+        EMPTY,
+        plain(f"since step {alert.since_step}{fired}{resolved}, judged up to step {alert.step}"),
+        plain(f"{alert.metric} = {words.number(alert.value, 4)}, threshold {words.number(alert.threshold, 4)}"),
+    ]
+    if alert.evidence:
+        figures = [f"{name} {words.number(value, 4)}" for name, value in alert.evidence]
+        said.append(plain(", ".join(figures), "$text-muted"))
+    said.append(plain(f"More about this rule: docs/rules.md#{alert.rule}", "$text-muted"))
+    return lines(said)

@@ -1,0 +1,120 @@
+"""All checkpoints of the run with what is known of the one under the cursor: audit and every score."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.content import Content
+
+from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.tui import keys, words
+from critictui.tui.glyphs import Glyphs
+from critictui.tui.navigation import can_evaluate
+from critictui.tui.screens.base import RunScreen
+from critictui.tui.text import elided, lines, plain, set_title
+from critictui.tui.widgets.checkpoints import CheckpointPanel, scores_of
+from critictui.tui.widgets.rows import Rows
+from critictui.tui.widgets.words import Words
+
+
+class CheckpointScreen(RunScreen):
+    """The list above, the facts of one below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.CHECKPOINTS]
+    AUTO_FOCUS = "#all-checkpoints"
+
+    def compose_body(self) -> ComposeResult:
+        """List and facts."""
+        panel = CheckpointPanel(self.shell.glyphs, id="all-checkpoints")
+        panel.add_class("titled")
+        yield panel
+        yield Words(id="checkpoint-facts", classes="titled")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The newest list; the facts of the one under the cursor."""
+        if snapshot.main is None:
+            return
+        panel = self.query_one("#all-checkpoints", CheckpointPanel)
+        panel.show_run(snapshot.main)
+        set_title(panel, plain(words.count(len(snapshot.main.checkpoints), "checkpoint")))
+        self._show_facts(snapshot.main)
+
+    def on_rows_moved(self, message: Rows.Moved) -> None:
+        """Another one under the cursor."""
+        message.stop()
+        if self.shell.snapshot is not None and self.shell.snapshot.main is not None:
+            self._show_facts(self.shell.snapshot.main)
+
+    def on_rows_chosen(self, message: Rows.Chosen) -> None:
+        """Enter does what e does."""
+        message.stop()
+        self.action_score()
+
+    def _show_facts(self, main: WatchedRun) -> None:
+        chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
+        facts = self.query_one("#checkpoint-facts", Words)
+        if chosen is None:
+            set_title(facts, plain("nothing chosen"))
+            facts.say(plain("Checkpoints appear here when training saves them.", "$text-muted"))
+            return
+        set_title(facts, plain(f"step {chosen.step}" if chosen.step is not None else chosen.path.name))
+        facts.say(checkpoint_facts(main, chosen, self.size.width - 2, self.shell.glyphs, self.shell.now()))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Scoring is offered where it is installed."""
+        if action == "score":
+            return can_evaluate("score")
+        return super().check_action(action, parameters)
+
+    def action_score(self) -> None:
+        """Score the checkpoint under the cursor."""
+        chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
+        if chosen is None or not can_evaluate("score"):
+            return
+        if chosen.state != "complete":
+            self.shell.say(f"step {chosen.step} gets no score: {chosen.reason or chosen.state}", "warning")
+            return
+        importlib.import_module("critictui.tui.evaluate").score(self.shell, chosen)
+
+
+def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: Glyphs, now: float) -> Content:
+    """What is known of one checkpoint."""
+    rows = [
+        plain(elided(str(chosen.path), width, glyphs.more)),
+        plain(
+            f"{chosen.layout}, {words.count(len(chosen.files) or chosen.world_size, 'weight file')}, "
+            f"{words.size(chosen.size)}, written {words.clock(chosen.modified, now)}"
+        ),
+    ]
+    if chosen.reason:
+        rows.append(plain(f"{chosen.state}: {chosen.reason}", "$text-warning"))
+    audit = (main.audits or {}).get(chosen.path)
+    if audit is not None:
+        rows.append(
+            plain(f"{audit.parameters:,} parameters, {', '.join(audit.dtypes)}, fingerprint {audit.fingerprint}")
+        )
+        if audit.head is not None:
+            head = audit.head
+            rows.append(
+                plain(
+                    f"value head {head.weight_name} {list(head.shape)}: mean {words.number(head.mean)}, "
+                    f"std {words.number(head.std)}, looks initialised: {head.looks_initialised}"
+                )
+            )
+        rows += [plain(f"{problem}: {message}", "$text-error") for problem, message in audit.problems]
+    scores = scores_of(main, chosen)
+    if not scores:
+        rows.append(plain("not scored yet", "$text-muted"))
+    for score in scores:
+        low, high = score.d_acc_ci
+        rows.append(
+            plain(
+                f"d_acc {words.number(score.d_acc)} ({words.number(low)} to {words.number(high)}), "
+                f"margin {words.number(score.score_diff)}, {words.count(score.pairs, 'pair')}, {score.series}"
+            )
+        )
+    return lines(rows)

@@ -1,0 +1,206 @@
+"""The dashboard: the panels that matter, what is wrong in words, the checkpoints; laid out by the room there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.widget import Widget
+
+from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.run import metrics as names
+from critictui.tui import keys, words
+from critictui.tui.chart.widget import Chart
+from critictui.tui.glyphs import Glyphs
+from critictui.tui.panels import Panel, dashboard_panels
+from critictui.tui.screens.base import RunScreen
+from critictui.tui.text import joined, lines, plain, set_title
+from critictui.tui.widgets.checkpoints import CheckpointPanel
+from critictui.tui.widgets.header import STYLES, step_words, verdict_words, worst
+from critictui.tui.widgets.health import HealthPanel
+from critictui.tui.widgets.rows import Rows
+from critictui.tui.widgets.words import Words
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a terminal of some size has room for."""
+
+    columns: int
+    rows: int
+    health: int
+    """Lines of the health panel, its title included; 0 leaves it out."""
+    checkpoints: int
+    side_by_side: bool
+    tiny: bool
+
+    @property
+    def panels(self) -> int:
+        """Charts on one page."""
+        return self.columns * self.rows
+
+
+def room_for(width: int, height: int) -> Room:
+    """80x24 has four small charts, health and two checkpoints; below 50x12 there is a status line."""
+    if width < 50 or height < 12:
+        return Room(1, 1, 0, 0, side_by_side=False, tiny=True)
+    side_by_side = width >= 150
+    if height < 18:
+        health, checkpoints = 3, 0
+    elif height < 30:
+        health, checkpoints = 4, 3
+    elif height < 44:
+        health, checkpoints = 7, 5
+    else:
+        health, checkpoints = 10, 10 if side_by_side else 7
+    lower = max(health, checkpoints) if side_by_side else health + checkpoints
+    charts = height - 2 - lower
+    rows = min(max(charts // (7 if height < 30 else 10), 1), 4)
+    return Room(3 if side_by_side else 2 if width >= 64 else 1, rows, health, checkpoints, side_by_side, tiny=False)
+
+
+class Dashboard(RunScreen):
+    """The first screen, and the one that Escape ends at."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, *keys.DASHBOARD]
+    AUTO_FOCUS = "#chart-1"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = room_for(80, 24)
+        self.page = 0
+        self.panels: tuple[Panel, ...] = ()
+        """The panels on this page, in the order of the charts."""
+
+    def compose_body(self) -> ComposeResult:
+        """Charts, health, checkpoints; and the status that stands for all of them on a tiny terminal."""
+        yield Words(id="status")
+        with Container(id="grid"):
+            for number in range(1, 5):
+                yield self._new_chart(number)
+        with Container(id="lower"):
+            yield HealthPanel(self.shell.glyphs, id="health")
+            yield CheckpointPanel(self.shell.glyphs, id="checkpoints")
+
+    def on_mount(self) -> None:
+        """Titles that never change."""
+        set_title(self.query_one("#health"), plain("health"))
+        set_title(self.query_one("#checkpoints"), plain("checkpoints"))
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another size has room for other things."""
+        self.room = room_for(event.size.width, event.size.height)
+        if self.is_mounted:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        room = self.room
+        self.set_class(room.tiny, "-tiny")
+        self.set_class(room.side_by_side, "-beside")
+        grid = self.query_one("#grid")
+        grid.styles.grid_size_columns = room.columns
+        grid.styles.grid_size_rows = room.rows
+        health, checkpoints = self.query_one("#health"), self.query_one("#checkpoints")
+        both = max if room.side_by_side else int.__add__
+        self.query_one("#lower").styles.height = both(room.health, room.checkpoints)
+        health.display, checkpoints.display = room.health > 0, room.checkpoints > 0
+        health.styles.height, checkpoints.styles.height = max(room.health, 1), max(room.checkpoints, 1)
+        for number in range(len(self.query(Chart)) + 1, room.panels + 1):
+            grid.mount(self._new_chart(number))
+        self.call_after_refresh(self.renew)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Only what differs from what is shown is painted."""
+        main = snapshot.main
+        if main is None:
+            self.panels = ()
+            return
+        if self.room.tiny:
+            self.query_one("#status", Words).say(status_words(main, self.shell.glyphs))
+            return
+        everything = dashboard_panels(snapshot, self.shell.state.pins, self.room.panels)
+        pages = max(-(-len(everything) // self.room.panels), 1)
+        self.page = min(self.page, pages - 1)
+        start = self.page * self.room.panels
+        self.panels = everything[start : start + self.room.panels]
+        for index, chart in enumerate(self.query(Chart)):
+            chart.display = index < max(min(len(self.panels), self.room.panels), 1)
+            if index < len(self.panels):
+                chart.set_data(self.panels[index].data)
+        self.query_one("#health", HealthPanel).show_run(main)
+        self.query_one("#checkpoints", CheckpointPanel).show_run(main)
+        more = (
+            f" {self.shell.glyphs.dot} panels {start + 1}-{start + len(self.panels)} of {len(everything)}, pgdn: more"
+        )
+        set_title(self.query_one("#health"), plain("health" + (more if pages > 1 else "")))
+        n = len(main.checkpoints)
+        set_title(self.query_one("#checkpoints"), plain(f"checkpoints ({n})" if n else "checkpoints"))
+
+    def _new_chart(self, number: int) -> Chart:
+        app = self.shell
+        return Chart(view=app.view, ascii=app.glyphs.ascii, mono=app.no_color, id=f"chart-{number}", classes="panel")
+
+    def help_for(self, widget: Widget | None) -> str:
+        """What the chart in focus is about, then how charts are read."""
+        panel = self.panel_of(widget) if isinstance(widget, Chart) else None
+        said = super().help_for(widget)
+        return f"{panel.help}\n\n{said}" if panel is not None else said
+
+    def panel_of(self, chart: Chart) -> Panel | None:
+        """The panel that a chart shows."""
+        index = list(self.query(Chart)).index(chart)
+        return self.panels[index] if index < len(self.panels) else None
+
+    def action_enlarge(self, number: int | None = None) -> None:
+        """The focused chart, or the one with this number, on the full screen."""
+        if number is not None:
+            panel = self.panels[number - 1] if number <= len(self.panels) else None
+        else:
+            panel = self.panel_of(self.focused) if isinstance(self.focused, Chart) else None
+        if panel is not None:
+            self.shell.open_chart(panel.key)
+
+    def action_unpin(self) -> None:
+        """Take the focused panel off, if it is a pinned one."""
+        panel = self.panel_of(self.focused) if isinstance(self.focused, Chart) else None
+        if panel is not None and panel.pinned:
+            self.shell.toggle_pin(panel.key)
+            self.renew()
+
+    def action_page(self, by: int) -> None:
+        """More panels than fit are on further pages."""
+        self.page = max(self.page + by, 0)
+        self.renew()
+
+    def on_rows_chosen(self, message: Rows.Chosen) -> None:
+        """Enter in the lower panels opens their screens."""
+        message.stop()
+        if isinstance(message.rows, HealthPanel):
+            alert = message.rows.chosen
+            self.shell.open_alert(alert.key if alert is not None else None)
+        else:
+            self.shell.open("checkpoints")
+
+
+def status_words(main: WatchedRun, glyphs: Glyphs) -> Content:
+    """The run in five short lines: for terminals with no room for a chart."""
+    said = [
+        joined((main.run.name, "bold")),
+        plain(f"{step_words(main.run)} {glyphs.dot} {main.run.state}"),
+        verdict_words(main, glyphs),
+    ]
+    for name, label in ((names.D_ACC, "d_acc"), (names.SCORE_DIFF, "margin")):
+        series = main.run.metric(name)
+        last = series.last() if series is not None else None
+        if last is not None:
+            said.append(plain(f"{label} {words.number(last[1])}"))
+    alert = worst(main)
+    if alert is not None:
+        said.append(plain(f"{alert.rule}: {alert.message}", STYLES[alert.severity]))
+    return lines(said)

@@ -1,0 +1,66 @@
+"""Errors in handlers become something the user sees, and the app goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import platformdirs
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+_LARGEST_LOG = 1 << 20
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """The app, as far as errors go."""
+
+    def report(self, error: Exception, where: str) -> None:
+        """Show it and log it."""
+        ...
+
+
+class Supervised(MessagePump):
+    """Mixed into the app, every screen and every widget of ours.
+
+    `_dispatch_message` is private to Textual (pinned exactly): it is the one place through which every handler, timer
+    and callback runs, and an exception that leaves it ends the app.
+    """
+
+    async def _dispatch_message(self, message: Message) -> None:
+        try:
+            await super()._dispatch_message(message)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            app = self.app
+            if not isinstance(app, Reporter):
+                raise
+            app.report(error, f"{type(self).__name__} on {type(message).__name__}")
+
+
+def crash_log_path() -> Path:
+    """Where errors are written down."""
+    return platformdirs.user_state_path("critictui") / "crash.log"
+
+
+def log_error(error: BaseException, where: str, path: Path | None = None) -> Path | None:
+    """Append the traceback to the crash log; the path, or None where nothing can be written.
+
+    The log starts anew when it has reached 1 MiB: an error that repeats does not fill the disk.
+    """
+    path = crash_log_path() if path is None else path
+    entry = "".join(traceback.format_exception(error))
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.exists() and path.stat().st_size > _LARGEST_LOG
+        with path.open("w" if fresh else "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"--- {stamp} {where}\n{entry}\n")
+    except OSError:
+        return None
+    return path

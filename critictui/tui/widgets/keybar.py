@@ -1,0 +1,85 @@
+"""The last line: the keys that work now, the most needed first, as many as there is room for."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.content import Content
+from textual.screen import Screen
+
+from critictui.tui.text import EMPTY, plain
+from critictui.tui.widgets.words import Words
+
+_SHORT = {
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "esc",
+    "plus": "+",
+    "minus": "-",
+    "full_stop": ".",
+    "comma": ",",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "equals_sign": "=",
+}
+
+
+def key_name(key: str) -> str:
+    """A key as people call it, in ASCII."""
+    return _SHORT.get(key, key.replace("ctrl+", "^"))
+
+
+class KeyBar(Words):
+    """Keys and what they do; a click on one does it."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; }
+    """
+
+    _ranges: tuple[tuple[int, int, str], ...] = ()
+
+    def on_mount(self) -> None:
+        """Follow the focus: other panels have other keys."""
+        self.screen.bindings_updated_signal.subscribe(self, self._renew)
+        self.call_after_refresh(self._renew, self.screen)
+
+    def on_resize(self) -> None:
+        """More or fewer keys fit."""
+        self._renew(self.screen)
+
+    def _renew(self, screen: Screen[object]) -> None:
+        if screen is not self.screen or not self.is_mounted:
+            return
+        ranges: list[tuple[int, int, str]] = []
+        line, used, width = EMPTY, 0, self.size.width
+        for binding, enabled in self._offered():
+            name = key_name(binding.key)
+            length = len(name) + len(binding.description) + 3
+            if used + length - 2 > width:
+                break
+            style = "" if enabled else "dim"
+            line = line + plain(f" {name} ", f"bold $accent {style}".strip()) + plain(binding.description + " ", style)
+            ranges.append((used, used + length, binding.key))
+            used += length
+        self._ranges = tuple(ranges)
+        self.say(line)
+
+    def _offered(self) -> list[tuple[Binding, bool]]:
+        seen: dict[str, tuple[Binding, bool]] = {}
+        for _, binding, enabled, _tooltip in self.screen.active_bindings.values():
+            if binding.show and binding.action not in seen:
+                seen[binding.action] = (binding, enabled)
+        return list(seen.values())
+
+    def on_click(self, event: events.Click) -> None:
+        """As if the key under the mouse were pressed."""
+        for start, end, key in self._ranges:
+            if start <= event.x < end:
+                self.app.simulate_key(key)
+
+
+def help_lines(bindings: list[tuple[str, str]]) -> Content:
+    """Keys and their descriptions, one a line."""
+    width = max((len(key) for key, _ in bindings), default=0)
+    rows = [plain(f"{key:>{width}}  ", "bold $accent") + plain(text) for key, text in bindings]
+    return Content("\n").join(rows)

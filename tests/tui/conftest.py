@@ -1,0 +1,173 @@
+"""A run to show: the case of the domain, made from seeds, as the monitor would post it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.health.alert import Alert, Judgement, NotEnoughData
+from critictui.monitor.snapshot import RunRow, Snapshot, WatchedRun
+from critictui.run import metrics as names
+from critictui.run.facts import RunSnapshot, Seam, Session, Skipped, SourceFacts
+from critictui.run.pyramid import Pyramid
+from critictui.run.series import Series
+from critictui.scoring.recipe import Recipe
+from critictui.scoring.result import FixedSetRef, ScoreResult
+
+NOW = 1_800_000_000.0
+STEPS = 310
+
+
+def make_series(tag: str, value: np.ndarray, name: str = "", first: int = 1) -> Series:
+    """A series of one session, a step every 132 seconds, the last one three seconds ago."""
+    n = len(value)
+    step = np.arange(first, first + n, dtype=np.int64)
+    wall = NOW - 3 - 132.0 * (n - 1 - np.arange(n, dtype=np.float64))
+    value = np.asarray(value, np.float64)
+    return Series(
+        tag, name or tag, "events", "events.out.tfevents.1", step, wall, value, np.zeros(n, np.int64), Pyramid()
+    )
+
+
+def make_run(steps: int = STEPS, name: str = "warmup-v10", seed: int = 0, extra: int = 30) -> RunSnapshot:
+    """A warm-up in which d_acc rises to 0.77, with `extra` further metrics."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(steps)
+    rise = 1 - np.exp(-t / 60)
+    teacher = 2.9 * rise + rng.normal(0, 0.25, steps)
+    student = -3.1 * rise + rng.normal(0, 0.3, steps)
+    values: dict[str, np.ndarray] = {
+        names.D_ACC: np.clip(0.5 + 0.27 * rise + rng.normal(0, 0.03, steps), 0, 1),
+        names.TEACHER_MEAN: teacher,
+        names.STUDENT_MEAN: student,
+        names.SCORE_DIFF: teacher - student,
+        names.TEACHER_STD: 1.4 + rng.normal(0, 0.1, steps),
+        names.STUDENT_STD: 1.6 + rng.normal(0, 0.1, steps),
+        names.SCORE_RANGE: 8 + rng.normal(0, 0.6, steps),
+        names.D_LOSS: 0.69 - 0.25 * rise + rng.normal(0, 0.02, steps),
+        names.GRAD_NORM: np.exp(rng.normal(0, 0.3, steps)),
+        names.LEARNING_RATE: np.full(steps, 1e-6),
+        names.RESPONSE_LENGTH: 400 + rng.normal(0, 20, steps),
+    }
+    for i in range(extra):
+        values[f"{('actor', 'timing_s', 'perf')[i % 3]}/metric_{i:02d}"] = rng.normal(i, 1, steps)
+    series = {tag: make_series(tag, value) for tag, value in values.items()}
+    return RunSnapshot(
+        path=Path("/runs") / name,
+        name=name,
+        version=steps,
+        state="running",
+        series=series,
+        metrics={tag: tag for tag in values if "metric_" not in tag},
+        sessions=(Session(0, 1, steps, NOW - steps * 132, "events.out.tfevents.1"),),
+        seams=(Seam(300, "epoch", "epoch 2"),),
+        sources=(
+            SourceFacts("tb/events.out.tfevents.1", "events", 1_204_224, 1_204_224, 12_710, "live"),
+            SourceFacts("train.log", "log", 2_500_000, 2_500_000, 12_710, "live"),
+            SourceFacts("old/events.out.tfevents.0", "events", 88, 88, 0, "waiting", "nothing in it yet"),
+        ),
+        skipped=(Skipped("tb/events.out.tfevents.1", 48_211, 64, 1, "data CRC is wrong"),),
+        profile="gad-fork",
+        step=steps,
+        total_steps=800,
+        epoch_steps=300,
+        pace=132.0,
+        last_change=NOW - 3,
+        progress=1.0,
+        notices=("train.log and tb agree; the event file is shown",),
+    )
+
+
+def make_alerts() -> tuple[Alert, ...]:
+    """One critical, two warnings, one resolved."""
+    return (
+        Alert(
+            "generalisation-gap", "critical", "firing", names.D_ACC, 300, 310, None, 310, 0.769, 0.51,
+            "d_acc is 0.769 in training and 0.458 (0.41-0.51) on the fixed set, since step 300.",
+            "Press x: the causes, ranked. A random value head in the test script looks exactly like this.",
+            evidence=(("train", 0.769), ("fixed set", 0.458), ("pairs", 400.0)),
+        ),
+        Alert(
+            "step-change", "warning", "firing", names.D_ACC, 300, 304, None, 310, 0.99, 0.05,
+            "d_acc jumped from 0.76 to 0.99 where epoch 2 began, since step 300.", "The critic saw these pairs before.",
+        ),
+        Alert(
+            "gradient-spike", "warning", "firing", names.GRAD_NORM, 280, 281, None, 310, 9.1, 4.0,
+            "The gradient norm is 9.1, 4 times its usual size, since step 280.", "Look at the batch of step 280.",
+        ),
+        Alert(
+            "instability", "warning", "resolved", names.D_ACC, 100, 110, 130, 310, 0.1, 0.05,
+            "d_acc swung three times as much as before, from step 100 to 130.", "Nothing to do.",
+        ),
+    )  # fmt: skip
+
+
+def make_score(step: int, d_acc: float, half: float = 0.049) -> ScoreResult:
+    """A score of 400 pairs."""
+    return ScoreResult(
+        step=step, checkpoint=f"/runs/warmup-v10/global_step_{step}/critic", checkpoint_fingerprint="ab12",
+        fixed_set=FixedSetRef("fixed.jsonl", "0" * 64, 100, 400), recipe=Recipe().to_dict(), d_acc=d_acc,
+        d_acc_ci=(d_acc - half, d_acc + half), d_acc_soft=d_acc, d_acc_ties_win=d_acc, tie_rate=0.0, pairs=400,
+        prompts=100, teacher_score_mean=0.1, student_score_mean=0.0, teacher_score_std=1.0, student_score_std=1.0,
+        score_diff=0.1, score_range=5.0, auc=d_acc, length_bias=0.05, values={"mean": 0.0}, warnings=(), tokens=90_000,
+        seconds={"total": 12.0}, device="cpu", dtype="float32", versions={}, extra={},
+    )  # fmt: skip
+
+
+def make_checkpoint(step: int, state: str = "complete", reason: str = "", size: int = 29_500_000_000) -> Checkpoint:
+    """A verl checkpoint of eight shards."""
+    path = Path(f"/runs/warmup-v10/global_step_{step}/critic")
+    return Checkpoint(path, step, "verl-fsdp", state, reason, size, (), NOW - 500, 8)  # type: ignore[arg-type]
+
+
+def make_watched(run: RunSnapshot | None = None, alerts: tuple[Alert, ...] | None = None) -> WatchedRun:
+    """A run with its judgement, checkpoints and scores."""
+    alerts = make_alerts() if alerts is None else alerts
+    verdict = "critical" if any(a.severity == "critical" for a in alerts) else "healthy"
+    waiting = (NotEnoughData("drift", names.TEACHER_MEAN, "needs 40 more steps"),)
+    checkpoints = (
+        make_checkpoint(310),
+        make_checkpoint(300),
+        make_checkpoint(305, "writing", "2 of 8 shards are still written"),
+        make_checkpoint(250, "deleted", "only the directory is left", 0),
+    )
+    scores = (make_score(250, 0.72), make_score(300, 0.741), make_score(310, 0.458))
+    return WatchedRun(run or make_run(), Judgement(verdict, alerts, waiting), checkpoints, None, scores)
+
+
+def make_snapshot(*watched: WatchedRun, rows: int = 1, version: int = 1) -> Snapshot:
+    """What the monitor posts."""
+    runs = watched or (make_watched(),)
+    found = [
+        RunRow(w.run.path, w.run.name, w.run.state, w.run.step, 0.769, 5.85, w.judgement.verdict, NOW - 3) for w in runs
+    ]
+    found += [
+        RunRow(Path(f"/runs/older-{i:02d}"), f"older-{i:02d}", "finished", 800, 0.7, 3.1, "healthy", NOW - 86400 * i)
+        for i in range(1, rows - len(runs) + 1)
+    ]
+    return Snapshot(version, Path("/runs"), tuple(found), runs, 120, scanning=False, passed_over=2)
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    """The case of the domain."""
+    return make_snapshot()
+
+
+@pytest.fixture
+def snapshot_with() -> Callable[..., Snapshot]:
+    """A snapshot with fields of its main run's judgement, run or watched run replaced."""
+
+    def made(**changes: object) -> Snapshot:
+        watched = make_watched()
+        run_fields = {f.name for f in dataclasses.fields(RunSnapshot)}
+        run = dataclasses.replace(watched.run, **{k: v for k, v in changes.items() if k in run_fields})
+        rest = {k: v for k, v in changes.items() if k not in run_fields}
+        return make_snapshot(dataclasses.replace(watched, run=run, **rest))
+
+    return made
