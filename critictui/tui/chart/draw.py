@@ -74,7 +74,10 @@ def with_cursor(drawing: Drawing, step: int | None, style: Style) -> Picture:
         return picture
     picture = picture.copy()
     plot = plot_of(picture, frame)
-    free = (plot.glyph[:, column] == " ") | (plot.ink[:, column] == inks.GRID) | (plot.ink[:, column] == inks.SEAM)
+    ink = plot.ink[:, column]
+    edge = ink >= inks.paper_ink(0)
+    plot.paper[edge, column] |= ink[edge] - inks.paper_ink(0)
+    free = edge | (plot.glyph[:, column] == " ") | (ink == inks.GRID) | (ink == inks.SEAM)
     plot.glyph[free, column] = style.glyphs.cursor
     plot.ink[free, column] = inks.CURSOR
     plot.paper[:, column] |= PAPER_CURSOR

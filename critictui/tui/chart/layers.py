@@ -249,7 +249,8 @@ def paint_reference_labels(plot: Picture, frame: Frame, style: Style) -> None:
         text = f" {cells(reference.label, ascii_only=not style.glyphs.braille)} " if reference.label else ""
         if row is None or not text or len(text) > plot.width // 3:
             continue
-        for first in (plot.width - len(text) - 1, 1):
+        last = plot.width - len(text)
+        for first in (*range(last, max(last - plot.width // 4, 0), -1), 1):
             here = slice(first, first + len(text))
             if np.isin(plot.ink[row, here], _QUIET_INKS).all():
                 plot.write(row, first, text, inks.REFERENCE if reference.kind != "threshold" else inks.THRESHOLD)
