@@ -6,13 +6,15 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -21,7 +23,16 @@ from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import at, dumps, result_from_json, result_to_json
 from critictui.scoring.rows import read_rows, write_rows
 
-__all__ = ["NotSavedError", "ResultsFolder", "read_rows", "result_name", "save_result", "scores_dirs", "state_dir"]
+__all__ = [
+    "NotSavedError",
+    "ResultsFolder",
+    "read_rows",
+    "result_name",
+    "save_again",
+    "save_result",
+    "scores_dirs",
+    "state_dir",
+]
 
 LARGEST_RESULT = 4 << 20
 """Bytes; a result is a few kilobytes."""
@@ -79,6 +90,25 @@ def save_result(
     raise NotSavedError(
         f"not saved: {'; '.join(problems)}; free some space or set XDG_STATE_HOME, it will be tried again"
     )
+
+
+def unsaved_rows(rows: Sequence[ResponseRow]) -> list[dict[str, object]]:
+    """Rows as a job's answer carries them (key `unsaved_rows`) when no disk took the score."""
+    return [asdict(row) for row in rows]
+
+
+def save_again(run_dir: Path | None, answer: Mapping[str, object], *, read_only: bool = False) -> Path:
+    """Save a score that was made but could not be saved, without scoring again. Raises NotSavedError as before."""
+    values = dict(answer)
+    kept = values.pop("unsaved_rows", [])
+    if not isinstance(kept, list):
+        raise ScoringError("this answer of a job carries no unsaved score")
+    rows = [ResponseRow(**_with_nan(row)) for row in kept]
+    return save_result(run_dir, result_from_json(values), rows, read_only=read_only)
+
+
+def _with_nan(row: Mapping[str, object]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _save_in(folder: Path, result: ScoreResult, rows: Sequence[ResponseRow]) -> Path:

@@ -203,11 +203,11 @@ def _templated_response(prompt: str | Sequence[Message], response: Response, rul
 
 
 def end_ids(tokenizer: Any, config: Any = None, directory: Path | None = None) -> frozenset[int]:
-    """Every token that may end a response: the tokenizer's, the model's, and those of `generation_config.json`."""
+    """Every token that may end a response: the tokenizer's and those that the model's configurations name."""
     found: set[int] = set()
     sources = [getattr(tokenizer, "eos_token_id", None), getattr(config, "eos_token_id", None)]
     if directory is not None:
-        for path in (directory / "generation_config.json", directory / "huggingface" / "generation_config.json"):
+        for path in _config_files(directory):
             try:
                 if path.stat().st_size < 1 << 20:
                     sources.append(json.loads(path.read_text("utf-8")).get("eos_token_id"))
@@ -217,6 +217,11 @@ def end_ids(tokenizer: Any, config: Any = None, directory: Path | None = None) -
         values = source if isinstance(source, (list, tuple)) else [source]
         found.update(int(value) for value in values if isinstance(value, int) and not isinstance(value, bool))
     return frozenset(found)
+
+
+def _config_files(directory: Path) -> list[Path]:
+    names = ("config.json", "generation_config.json")
+    return [folder / name for folder in (directory, directory / "huggingface") for name in names]
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

@@ -1,0 +1,152 @@
+"""Whether a GPU has room for a score beside training: readings and a need go in, a yes or no with numbers comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+GIB = 1 << 30
+HEAD_ROOM = 4 * GIB
+"""What is left free beside us for training's fragments and NCCL's buffers."""
+CONTEXT = GIB
+"""CUDA's own context and cuBLAS workspaces."""
+ACTIVATIONS = 4 * GIB
+"""At least this much for packed rows; more is used where it is free."""
+CPU_RATE = 25e9
+"""Floating point operations a second and core in single precision; a server core does that on large matrices."""
+_SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "auto": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """One GPU at one moment, bytes."""
+
+    index: int
+    name: str
+    total: int
+    free: int
+    processes: int | None
+    """How many processes compute on it; None when the driver does not tell (another container's are not seen)."""
+    peak: int | None = None
+    """The most that was ever in use while we watched, over at least one training step; None when nobody watched."""
+
+    @property
+    def used(self) -> int:
+        """What is in use now."""
+        return self.total - self.free
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The judgement on one device: whether to go there, and the sentence that says why."""
+
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a job goes: `cuda:1`, `cpu`, or nowhere (empty), and why."""
+
+    device: str
+    message: str
+
+
+def need_bytes(parameters: int, dtype: str = "auto") -> int:
+    """Bytes of GPU memory that scoring a critic takes: weights, a few rows of activations, CUDA's context."""
+    return parameters * _SIZES.get(dtype, 4) + ACTIVATIONS + CONTEXT
+
+
+def judge(reading: GpuReading, need: int, *, share: bool = False) -> Room:
+    """Whether `need` bytes may be taken from a GPU.
+
+    Training that shares it must never run out of memory because of us: its use moves by tens of GiB between phases
+    (rollout, update, a sleeping vLLM), so what is free now proves nothing. A GPU in use is refused unless its highest
+    use is known; `share` takes the risk on the user's word, against the present use.
+    """
+    where = f"GPU {reading.index}"
+    busy = reading.processes != 0 or reading.used > 2 * GIB
+    highest = max(reading.used, reading.peak) if reading.peak is not None else reading.used
+    left = reading.total - highest - need
+    numbers = (
+        f"{where} needs {_gib(need)} + {_gib(HEAD_ROOM)} head-room, free {_gib(reading.free)} of {_gib(reading.total)}"
+    )
+    if left < HEAD_ROOM:
+        return Room(False, f"{numbers}: refused, training could run out of memory")
+    if busy and reading.peak is None and not share:
+        return Room(False, f"{numbers}: refused, the GPU is in use and its highest use is not known")
+    return Room(True, f"{numbers}: there is room")
+
+
+def place(device: str, readings: Sequence[GpuReading], need: int, *, share: bool = False) -> Placement:
+    """The device for a job: the one asked for, or with `auto` the GPU with most room, else the CPU."""
+    if device == "cpu":
+        return Placement("cpu", "on the CPU, as asked")
+    if device == "auto":
+        judged = [(reading.free, reading.index, judge(reading, need, share=share)) for reading in readings]
+        fit = [entry for entry in judged if entry[2].ok]
+        if fit:
+            _, index, room = max(fit, key=lambda entry: (entry[0], -entry[1]))
+            return Placement(f"cuda:{index}", room.message)
+        why = "; ".join(room.message for _, _, room in judged) if judged else "no GPU is visible"
+        return Placement("cpu", f"on the CPU: {why}")
+    index = _index(device)
+    reading = next((r for r in readings if r.index == index), None)
+    if reading is None:
+        return Placement("", f"{device}: no such GPU is visible; use --device cpu or auto")
+    room = judge(reading, need, share=share)
+    return Placement(f"cuda:{index}" if room.ok else "", room.message)
+
+
+def _index(device: str) -> int:
+    _, _, number = device.partition(":")
+    return int(number) if number.isdigit() else (0 if device == "cuda" else -1)
+
+
+def read_gpus() -> tuple[GpuReading, ...]:
+    """Every GPU that this process may use, through NVML; none where there is no driver. Never raises.
+
+    `CUDA_VISIBLE_DEVICES` is honoured where it lists numbers; the worker numbers devices as it does.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # noqa: BLE001  (no NVML, no driver, a driver that mismatches: each raises its own)
+        return ()
+    readings: list[GpuReading] = []
+    try:
+        for place_, index in enumerate(_visible(pynvml.nvmlDeviceGetCount())):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            name = pynvml.nvmlDeviceGetName(handle)
+            try:
+                processes: int | None = len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            except pynvml.NVMLError:
+                processes = None
+            text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+            readings.append(GpuReading(place_, text, int(memory.total), int(memory.free), processes))
+    except Exception:  # noqa: BLE001  (a GPU that fell off the bus raises what it likes)
+        return ()
+    return tuple(readings)
+
+
+def _visible(count: int) -> list[int]:
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return list(range(count))
+    numbers = [part.strip() for part in listed.split(",") if part.strip()]
+    if not all(part.isdigit() and int(part) < count for part in numbers):
+        return []  # MIG or UUIDs: not told apart here, so nothing is claimed about them
+    return [int(part) for part in numbers]
+
+
+def cpu_seconds(parameters: int, tokens: int, cores: int | None = None) -> float:
+    """A rough time for `tokens` on the CPU: two operations a weight and token."""
+    available = cores or len(os.sched_getaffinity(0))
+    return 2.0 * parameters * tokens / (CPU_RATE * available)
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / GIB:.1f} GiB"

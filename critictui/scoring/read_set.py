@@ -1,0 +1,365 @@
+"""Reads a fixed set in every form it comes in: our JSONL, rows as JSONL or parquet, the report's `.pt`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
+from critictui.scoring.recipe import ScoringError
+from critictui.scoring.rows import pyarrow
+
+SET_SCHEMA = 1
+LARGEST_LINE = 16 << 20
+"""Bytes of one row; a longer one is stepped over, and never held."""
+LARGEST_TEXT = 8 << 20
+"""Characters of one prompt or response."""
+MOST_PROBLEMS = 100
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "content"),
+    "teacher_response": ("teacher_response",),
+    "student_response": ("student_response",),
+}
+"""The columns of the row forms, first match wins."""
+
+Rows = Iterable[tuple[str, object]]
+"""(where it is, what it is), a row each; a RowError in place of a row that could not be read."""
+
+
+class RowError(Exception):
+    """One row cannot be used; the message says why."""
+
+
+@dataclass(slots=True)
+class Complaints:
+    """What was wrong, bounded: every row counted, the first hundred kept."""
+
+    count: int = 0
+    kept: list[str] = field(default_factory=list)
+
+    def add(self, where: str, reason: object) -> None:
+        """Count one row and keep a sentence about it."""
+        self.count += 1
+        if len(self.kept) < MOST_PROBLEMS:
+            self.kept.append(f"{where}: {reason!s:.200}")
+
+
+def read_fixed_set(
+    path: Path, *, columns: Mapping[str, str] | None = None, load_pt: Callable[[Path], object] | None = None
+) -> FixedSet:
+    """Read a fixed set, whichever form the file has. The form is told by its content, not by its name.
+
+    columns: names for `prompt`, `teacher_response`, `student_response` in the row forms. load_pt: reads a `.pt` with
+    torch; only the worker has one. Rows that cannot be used are counted and named. Raises ScoringError when the file
+    cannot be read or holds not one usable row.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            digest = _digest(file)
+    except OSError as error:
+        raise ScoringError(f"{path}: {error.strerror or error}; give a fixed set made by `critictui prepare`") from None
+    if not head:
+        raise ScoringError(f"{path}: the file is empty; make a fixed set with `critictui prepare`")
+    complaints = Complaints()
+    header: dict[str, object] = {}
+    if head.startswith(b"PAR1"):
+        prompts = _grouped(_parquet_rows(path), _names(columns), complaints)
+    elif head.startswith((b"PK\x03\x04", b"\x80")):
+        prompts = _grouped(_pt_rows(path, load_pt), _names(columns), complaints)
+    else:
+        header, prompts = _json_lines(path, _names(columns), complaints)
+    if not prompts:
+        first = f"; {complaints.kept[0]}" if complaints.kept else ""
+        raise ScoringError(f"{path}: no usable row in it{first}")
+    return FixedSet(
+        path=str(path),
+        sha256=digest,
+        prompts=tuple(prompts),
+        header=header,
+        problems=tuple(complaints.kept),
+        bad_rows=complaints.count,
+    )
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return _digest(file)
+
+
+def _names(columns: Mapping[str, str] | None) -> dict[str, tuple[str, ...]]:
+    given = columns or {}
+    unknown = set(given) - set(COLUMNS)
+    if unknown:
+        raise ScoringError(f"column {min(unknown)!r} is none of {', '.join(COLUMNS)}")
+    return {name: (given[name],) if name in given else usual for name, usual in COLUMNS.items()}
+
+
+# JSON lines
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, object]]:
+    """(line number, value) a line; RowError as the value of a line that is too long, broken or not UTF-8.
+
+    Memory is bounded by LARGEST_LINE whatever the file holds. A byte order mark and empty lines are passed over.
+    """
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LARGEST_LINE + 1):
+            number += 1
+            where = f"line {number}"
+            if len(line) > LARGEST_LINE:
+                while not line.endswith(b"\n") and line:
+                    line = file.readline(LARGEST_LINE)
+                yield where, RowError(f"longer than {LARGEST_LINE >> 20} MiB")
+                continue
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if text.strip():
+                yield where, _parsed(text, ended=line.endswith(b"\n"))
+
+
+def _parsed(line: bytes, *, ended: bool) -> object:
+    try:
+        return json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return RowError("not UTF-8")
+    except (ValueError, RecursionError) as error:
+        return RowError(f"not JSON ({error!s:.60})" if ended else "cut short in the middle")
+
+
+def _json_lines(
+    path: Path, names: Mapping[str, tuple[str, ...]], complaints: Complaints
+) -> tuple[dict[str, object], list[FixedPrompt]]:
+    rows = json_lines(path)
+    first = next(rows, None)
+    if first is None:
+        return {}, []
+    head = first[1]
+    own = isinstance(head, dict) and "schema" in head and "teacher" not in head and "prompt" not in head
+    if own:
+        assert isinstance(head, dict)
+        if head["schema"] != SET_SCHEMA:
+            raise ScoringError(
+                f"{path}: schema {head['schema']!r:.40}, this version reads {SET_SCHEMA}; update critictui"
+            )
+        return head, _own_rows(rows, complaints)
+    chained = _chain(first, rows)
+    if isinstance(head, dict) and isinstance(head.get("teacher"), dict):
+        return {}, _own_rows(chained, complaints)
+    return {}, _grouped(chained, names, complaints)
+
+
+def _chain(first: tuple[str, object], rows: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+    yield first
+    yield from rows
+
+
+def _own_rows(rows: Rows, complaints: Complaints) -> list[FixedPrompt]:
+    prompts: dict[str, FixedPrompt] = {}
+    for where, row in rows:
+        try:
+            item = own_row(row)
+        except RowError as error:
+            complaints.add(where, error)
+            continue
+        if item.id in prompts:
+            complaints.add(where, f"id {item.id!r:.60} is there twice; the first one counts")
+        prompts.setdefault(item.id, item)
+    return list(prompts.values())
+
+
+def own_row(row: object) -> FixedPrompt:
+    """A line of our own form, parsed. Raises RowError."""
+    if isinstance(row, RowError):
+        raise row
+    if not isinstance(row, dict):
+        raise RowError("not an object")
+    missing = [key for key in ("id", "prompt", "teacher", "students") if key not in row]
+    if missing:
+        raise RowError(f"{missing[0]!r} is missing")
+    if not isinstance(row["id"], (str, int)) or isinstance(row["id"], bool):
+        raise RowError("id is neither text nor a whole number")
+    if not isinstance(row["students"], list) or not row["students"]:
+        raise RowError("students is no list, or an empty one")
+    return FixedPrompt(
+        id=str(row["id"]),
+        prompt=as_prompt(row["prompt"]),
+        teacher=_own_response(row["teacher"]),
+        students=tuple(_own_response(student) for student in row["students"]),
+    )
+
+
+def _own_response(value: object) -> Response:
+    if isinstance(value, str):
+        return Response(value)
+    if not isinstance(value, dict) or "text" not in value:
+        raise RowError("a response is neither text nor an object with text")
+    seed, reason = value.get("seed"), value.get("finish_reason") or ""
+    return Response(
+        text=as_text(value["text"], "response"),
+        ids=as_ids(value.get("ids")),
+        finish_reason=reason if isinstance(reason, str) else "",
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+    )
+
+
+# rows of prompt, teacher_response, student_response
+
+
+def _grouped(rows: Rows, names: Mapping[str, tuple[str, ...]], complaints: Complaints) -> list[FixedPrompt]:
+    """Several rows of one prompt and teacher are its students."""
+    groups: dict[tuple[object, str], list[Response]] = {}
+    found: dict[str, str] = {}
+    for where, row in rows:
+        try:
+            prompt, teacher, students = _one_row(row, names, found)
+        except RowError as error:
+            complaints.add(where, error)
+            continue
+        groups.setdefault((prompt, teacher), []).extend(students)
+    return [
+        FixedPrompt(str(number), prompt, Response(teacher), tuple(students))  # type: ignore[arg-type]
+        for number, ((prompt, teacher), students) in enumerate(groups.items())
+    ]
+
+
+def _one_row(
+    row: object, names: Mapping[str, tuple[str, ...]], found: dict[str, str]
+) -> tuple[str | tuple[Message, ...], str, list[Response]]:
+    if isinstance(row, RowError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise RowError("not a row of named columns")
+    for name, usual in names.items():
+        if name not in found:
+            there = next((column for column in usual if column in row), None)
+            if there is None:
+                raise RowError(f"column {' or '.join(map(repr, usual))} is missing")
+            found[name] = there
+        elif found[name] not in row:
+            raise RowError(f"column {found[name]!r} is missing")
+    prompt = as_prompt(row[found["prompt"]])
+    teacher = as_response_text(row[found["teacher_response"]], "teacher_response")
+    value = as_plain(row[found["student_response"]])
+    several = value if isinstance(value, list) and value and all(isinstance(v, str) for v in value) else [value]
+    students = [as_response_text(v, "student_response") for v in several]
+    return prompt, teacher, [Response(text) for text in students]
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, object]]:
+    arrow, parquet = pyarrow()
+    try:
+        file = parquet.ParquetFile(str(path), memory_map=False)
+        number = 0
+        for batch in file.iter_batches(batch_size=256):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
+    except (OSError, arrow.ArrowException, ValueError) as error:
+        raise ScoringError(f"{path}: not a whole parquet file ({error!s:.120})") from None
+
+
+def _pt_rows(path: Path, load_pt: Callable[[Path], object] | None) -> Iterator[tuple[str, object]]:
+    if load_pt is None:
+        raise ScoringError(
+            f"{path}: a .pt file is read by the worker only; turn it into JSONL with `critictui prepare`"
+        )
+    value = load_pt(path)
+    if not isinstance(value, (list, tuple)):
+        raise ScoringError(f"{path}: a list of rows was expected, not {type(value).__name__}")
+    return ((f"row {number}", row) for number, row in enumerate(value, 1))
+
+
+# values
+
+
+def as_plain(value: object) -> object:
+    """Numpy arrays and scalars as lists and numbers; nothing is ever turned into text."""
+    if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
+        return as_plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [as_plain(v) for v in value]
+    return value
+
+
+def as_prompt(value: object) -> str | tuple[Message, ...]:
+    """A text, or a list (or array) of chat messages. Raises RowError."""
+    plain = as_plain(value)
+    if isinstance(plain, str):
+        return as_text(plain, "prompt")
+    if isinstance(plain, dict):
+        plain = [plain]
+    if isinstance(plain, list) and plain:
+        return tuple(_message(entry) for entry in plain)
+    raise RowError(f"the prompt is {_kind(value)}, neither text nor chat messages")
+
+
+def as_response_text(value: object, name: str) -> str:
+    """A response's text: itself, or the content of the one assistant message. Raises RowError."""
+    plain = as_plain(value)
+    if isinstance(plain, dict):
+        plain = [plain]
+    if isinstance(plain, list) and plain:
+        said = [m.content for m in map(_message, plain) if m.role == "assistant"]
+        if len(said) != 1:
+            raise RowError(f"{name} has {len(said)} assistant messages, one was expected")
+        return said[0]
+    return as_text(plain, name)
+
+
+def as_text(value: object, name: str) -> str:
+    """Text of a bearable length. Raises RowError; None, NaN and numbers are no text."""
+    if not isinstance(value, str):
+        raise RowError(f"{name} is {_kind(value)}, not text")
+    if len(value) > LARGEST_TEXT:
+        raise RowError(f"{name} has {len(value)} characters, more than {LARGEST_TEXT}")
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_ids(value: object) -> tuple[int, ...] | None:
+    """Token ids, or None where there are none. Raises RowError."""
+    plain = as_plain(value)
+    if plain is None:
+        return None
+    if not isinstance(plain, list) or any(
+        not isinstance(v, int) or isinstance(v, bool) or not 0 <= v < 1 << 31 for v in plain
+    ):
+        raise RowError("ids is not a list of whole numbers")
+    return tuple(plain)
+
+
+def _message(entry: object) -> Message:
+    if not isinstance(entry, dict) or not isinstance(entry.get("role"), str):
+        raise RowError("a chat message without a role")
+    content: Any = as_plain(entry.get("content"))
+    if isinstance(content, list):
+        texts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type", "text") == "text"]
+        parts = [text for text in texts if isinstance(text, str)]
+        if len(parts) != len(content):
+            raise RowError("a chat message with something other than text in it")
+        content = "".join(parts)
+    return Message(entry["role"], as_text(content, "a chat message's content"))
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, (list, tuple, dict)) and not value:
+        return "empty"
+    return f"a {type(value).__name__}"

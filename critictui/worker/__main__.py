@@ -1,0 +1,137 @@
+"""The worker process: one job comes in over a channel of its own, progress and one answer go out, and it ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+from critictui.errors import InputError
+from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.scoring.protocol import LENGTH, ProtocolError, frame, job_from_json, message_to_json, unframe
+from critictui.worker.jobs_table import work_for
+from critictui.worker.process import end_group, quiet_standard_output, settle
+
+HEARTBEAT_SECONDS = 2.0
+_EXTRA = {"torch", "transformers", "scipy", "pandas", "pyarrow", "httpx", "jinja2", "tokenizers", "safetensors"}
+
+
+class Channel:
+    """Our end of the conversation; several threads may speak."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Take over a connected socket's descriptor."""
+        self._socket = socket.socket(fileno=descriptor)
+        os.set_inheritable(descriptor, False)  # no child of ours may keep it open
+        self._lock = threading.Lock()
+        self.detached = False
+        self._last = Progress("start", 0, 1)
+
+    def read_job(self) -> Job:
+        """Wait for the job. Raises ProtocolError, EOFError."""
+        (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
+        return job_from_json(unframe(self._exactly(length)))
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = self._socket.recv(min(count - len(data), 1 << 16))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def send(self, message: JobMessage) -> None:
+        """Say something; nobody may be there to hear it."""
+        with self._lock:
+            if isinstance(message, Progress):
+                self._last = message
+            try:
+                self._socket.sendall(frame(message_to_json(message)))
+            except OSError:
+                if not self.detached:
+                    end_group()
+
+    def beat(self, stop: threading.Event) -> None:
+        """Repeat the last progress until told to stop: who listens knows that we live."""
+        while not stop.wait(HEARTBEAT_SECONDS):
+            self.send(self._last)
+
+    def watch(self) -> None:
+        """End this process when the other end closes."""
+        with contextlib.suppress(OSError):
+            while self._socket.recv(1 << 12):
+                pass
+        if not self.detached:
+            end_group()
+
+    def start(self, target: Callable[[], None]) -> None:
+        """Run in a thread that does not keep the process alive."""
+        threading.Thread(target=target, daemon=True).start()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do one job. The exit status says nothing: the answer went over the channel."""
+    parser = argparse.ArgumentParser(prog="critictui.worker", description="Started by critictui; not for use by hand.")
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--parent", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    quiet_standard_output()
+    channel = Channel(arguments.channel)
+    try:
+        job = channel.read_job()
+    except (EOFError, OSError, ProtocolError) as error:
+        print(f"no job came: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    channel.detached = bool(job.options.get("detach"))
+    settle(arguments.parent, outlive=channel.detached)
+    channel.send(Progress("import", 0, 1))
+    stop = threading.Event()
+    channel.start(lambda: channel.beat(stop))
+    channel.start(channel.watch)
+    answer = answer_for(job, channel.send)
+    stop.set()
+    channel.send(answer)
+    sys.stderr.flush()
+    os._exit(0)  # torch's threads and CUDA's teardown have nothing left to do for us
+
+
+def answer_for(job: Job, tell: Callable[[Progress], None]) -> Finished | Failed:
+    """Do the job; whatever is raised becomes an answer. This is the process's boundary."""
+    try:
+        return work_for(job.kind)(job, tell)
+    except KeyError as error:
+        if error.args == (job.kind,):
+            return Failed("refused", f"this version has no job of kind {job.kind!r}")
+        return _unexpected(error)
+    except InputError as error:
+        vanished = type(error).__name__ == "VanishedError"
+        return Failed("vanished" if vanished else "refused", str(error))
+    except ImportError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in _EXTRA:
+            return Failed(
+                "missing-extra",
+                f"scoring needs {name}, which cannot be imported ({error}): pip install 'critictui[score]'",
+            )
+        return _unexpected(error)
+    except MemoryError as error:
+        return Failed("memory", f"host memory ran out {error}".strip())
+    except Exception as error:  # noqa: BLE001
+        if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error):
+            return Failed("memory", str(error).partition("\n")[0])
+        return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> Failed:
+    traceback.print_exc()
+    return Failed("error", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
