@@ -42,6 +42,8 @@ class Series:
     """Minimum, mean and maximum over any index range at the cost of a few hundred reads."""
     superseded: int = 0
     """How many points are kept but not shown, because a later session wrote the same step again."""
+    duplicates: int = 0
+    """How many points are not shown, because the same session wrote their step again: the last write stands."""
 
     def __len__(self) -> int:
         return len(self.step)

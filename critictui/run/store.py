@@ -1,0 +1,194 @@
+"""All points of a run: readings of its sources go in, the series that are shown come out, equal to a batch read.
+
+One metric appears once: where several kinds of source have it, the first of `PREFERRED` stands alone and is not
+extended by the others. Event files hold exact floats with checksums; a log holds rounded ones, and a line in it may be
+text that the model wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critictui.run.aliases import canonical, same_metric
+from critictui.run.facts import Session, Skipped, SourceFacts
+from critictui.run.lanes import Group, Lane, Shown, sessions_of
+from critictui.run.series import Series, SourceKind
+from critictui.run.source import Reading, RunHints
+
+PREFERRED: tuple[SourceKind, ...] = ("events", "jsonl", "trainer-state", "log")
+_MOST_SKIPPED = 1000
+"""Losses of one source that are listed one by one."""
+_REPEATS = 1 << 40
+
+
+@dataclass(slots=True, eq=False)
+class _Told:
+    """What one source said beside scalars."""
+
+    facts: SourceFacts
+    hints: RunHints
+    skipped: list[Skipped]
+    notices: tuple[str, ...]
+
+
+class Store:
+    """Takes readings, gives series. Cheap to ask: what did not change is the same object as before."""
+
+    def __init__(self, user_aliases: Mapping[str, str]) -> None:
+        self._user = user_aliases
+        self._groups: dict[SourceKind, Group] = {kind: Group(kind) for kind in PREFERRED}
+        self._told: dict[str, _Told] = {}
+        self._made: dict[str, tuple[Shown, int, int, Series]] = {}
+        self._sessions_of: dict[int, NDArray[np.int64]] = {}
+        self._sessions: tuple[tuple[SourceKind, int], tuple[Session, ...]] = (("events", -1), ())
+        self.labelled: tuple[str, ...] = ()
+        """Files whose series carry their name, because they were written at the same time as others."""
+
+    def take(self, name: str, reading: Reading) -> bool:
+        """Take what one poll of the source `name` brought; True if anything is new."""
+        facts = reading.facts
+        told = self._told.get(name)
+        if told is None or reading.reset:
+            self._told[name] = told = _Told(facts, reading.hints, [], ())
+            new = True
+        else:
+            new = told.facts != facts or told.hints != reading.hints
+        group = self._groups[facts.kind]
+        if reading.reset:
+            group.drop(name)
+        told.facts, told.hints = facts, reading.hints
+        for skipped in reading.skipped:
+            _add_skipped(told.skipped, skipped)
+        if reading.notices:
+            told.notices = tuple(dict.fromkeys((*told.notices, *reading.notices)))
+        for batch in reading.scalars:
+            if len(batch.step):
+                group.add(name, batch)
+        group.fill(name, filling=facts.state == "filling")
+        return new or bool(reading.scalars or reading.skipped or reading.notices)
+
+    def forget(self, name: str) -> None:
+        """A source does not belong to the run any more."""
+        told = self._told.pop(name, None)
+        if told is not None:
+            self._groups[told.facts.kind].drop(name)
+
+    @property
+    def facts(self) -> tuple[SourceFacts, ...]:
+        """Of each source, by name."""
+        return tuple(self._told[name].facts for name in sorted(self._told))
+
+    @property
+    def hints(self) -> tuple[RunHints, ...]:
+        """Of each source, by name."""
+        return tuple(self._told[name].hints for name in sorted(self._told))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """All losses, by source and offset."""
+        return tuple(loss for name in sorted(self._told) for loss in self._told[name].skipped)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the sources wish the user to know."""
+        return tuple(dict.fromkeys(text for name in sorted(self._told) for text in self._told[name].notices))
+
+    @property
+    def _main(self) -> Group | None:
+        return next((group for group in self._groups.values() if group.lanes), None)
+
+    def series(self) -> dict[str, Series]:
+        """The series that are shown, by tag."""
+        for group in self._groups.values():
+            if group.streams or group.lanes:
+                group.refresh()
+        main = self._main
+        sessions = main.sessions if main is not None else 0
+        out: dict[str, Series] = {}
+        taken: set[str] = set()
+        labelled: dict[str, None] = {}
+        for group in self._groups.values():
+            mine: set[str] = set()
+            for lane in group.lanes:
+                for tag, shown in lane.shown.items():
+                    key = same_metric(tag)
+                    if key in taken:
+                        continue
+                    label = tag
+                    if tag in out:
+                        label = _labelled(tag, lane, shown, out)
+                        labelled[shown.sources[-1]] = None
+                    mine.add(key)
+                    out[label] = self._series(label, shown, group.kind, sessions - lane.sessions)
+            taken |= mine
+        self.labelled = tuple(labelled)
+        for gone in self._made.keys() - out.keys():
+            del self._made[gone]
+        return out
+
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions of the run: those of its first writer, in the source that is preferred."""
+        main = self._main
+        if main is None:
+            return ()
+        lane = main.lanes[0]
+        if self._sessions[0] != (main.kind, main.version):
+            self._sessions = ((main.kind, main.version), sessions_of(lane))
+        past = self._sessions[1]
+        if not past:
+            return ()
+        current = [s.columns.last_step for s in lane.shown.values() if s.session == lane.sessions - 1]
+        return (*past[:-1], replace(past[-1], last_step=max(current, default=past[-1].last_step)))
+
+    def _series(self, label: str, shown: Shown, kind: SourceKind, shift: int) -> Series:
+        before = self._made.get(label)
+        columns = shown.columns
+        if before is not None and before[0] is shown and before[1] == columns.n and before[2] == shift:
+            return before[3]
+        if shown.merged:
+            session = np.maximum(columns.position + shift, 0) if shift else columns.position
+        else:
+            session = self._repeated(max(shown.session + shift, 0))[: columns.n]
+        series = Series(
+            label,
+            canonical(shown.tag, self._user),
+            kind,
+            ", ".join(shown.sources),
+            columns.step,
+            columns.wall,
+            columns.value,
+            session,
+            shown.pyramid,
+            shown.superseded,
+            shown.duplicates,
+        )
+        self._made[label] = (shown, columns.n, shift, series)
+        return series
+
+    def _repeated(self, session: int) -> NDArray[np.int64]:
+        """One number as a column of any length, at no cost."""
+        if session not in self._sessions_of:
+            self._sessions_of[session] = np.broadcast_to(np.int64(session), (_REPEATS,))
+        return self._sessions_of[session]
+
+
+def _labelled(tag: str, lane: Lane, shown: Shown, taken: Mapping[str, Series]) -> str:
+    writer = shown.stream.writer or PurePath(lane.streams[0].source).name
+    label = f"{tag} [{writer}]"
+    return label if label not in taken else f"{tag} [{lane.streams[0].source} {writer}]"
+
+
+def _add_skipped(held: list[Skipped], new: Skipped) -> None:
+    """Keep a loss; past a thousand of one source, those of one reason are counted together."""
+    if len(held) >= _MOST_SKIPPED:
+        for k in range(len(held) - 1, -1, -1):
+            if held[k].reason == new.reason:
+                old = held[k]
+                held[k] = Skipped(old.file, old.offset, old.bytes + new.bytes, old.records + new.records, old.reason)
+                return
+    held.append(new)
