@@ -57,6 +57,125 @@ def _print(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
 
 
+_fixed_set = click.option("--fixed-set", type=click.Path(path_type=Path), help="A fixed set made by `prepare`.")
+_device = click.option("--device", help="auto, cpu, cuda:0 ...")
+_recipe = click.option("--recipe", help="A preset (gad-fork, gad, verl-ppo), or preset,key=value,...")
+
+
+def _progress(message: object) -> None:
+    """A job's phases as lines on stderr, when a person is there to read them."""
+    from critictui.scoring.jobs import Progress
+
+    if isinstance(message, Progress) and sys.stderr.isatty():
+        share = f" {message.done / message.total:4.0%}" if message.total > 1 or 0 < message.done < 1 else ""
+        click.echo(f"\r\x1b[K{message.phase}{share}", err=True, nl=False)
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        click.echo(f"critictui: {note}", err=True)
+
+
+@cli.command()
+@_target
+@_fixed_set
+@_recipe
+@_device
+@_json
+@_config
+@click.option("--markdown", is_flag=True, help="A report in Markdown.")
+def diagnose(
+    target: Path, fixed_set: Path | None, recipe: str | None, device: str | None,
+    as_json: bool, config_file: Path | None, markdown: bool,
+) -> int:  # fmt: skip
+    """Is this checkpoint sound? TARGET: a checkpoint, or a run (its newest complete one)."""
+    from critictui.diagnosis import commands, render
+
+    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    diagnosis, notes = commands.diagnose_target(target, config, _progress, fixed_set)
+    _end_progress()
+    _notes(notes)
+    if as_json:
+        _print(render.diagnosis_json(diagnosis))
+    else:
+        text = render.diagnosis_markdown(diagnosis, target.name) if markdown else render.diagnosis_text(diagnosis)
+        click.echo(text)
+    return 1 if diagnosis.verdict == "broken" else 0
+
+
+@cli.command()
+@_target
+@click.option("--samples", required=True, type=click.Path(path_type=Path), help="What training saved.")
+@_recipe
+@_device
+@_json
+@_config
+@click.option("--save-recipe", is_flag=True, help="Make the recipe that was found the run's own (critictui.toml).")
+def replay(
+    target: Path, samples: Path, recipe: str | None, device: str | None,
+    as_json: bool, config_file: Path | None, save_recipe: bool,
+) -> int:  # fmt: skip
+    """Recompute scores that training recorded; find the recipe that reproduces them."""
+    from critictui.diagnosis import commands
+    from critictui.diagnosis import replay as judged
+
+    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    found = commands.replay_target(target, samples, config, _progress)
+    _end_progress()
+    if as_json:
+        _print(judged.replay_json(found))
+    else:
+        click.echo(judged.in_words(found))
+    if save_recipe:
+        click.echo(f"saved to {commands.save_recipe(target, found)}", err=True)
+    return 0 if found.found is not None else 1
+
+
+@cli.command()
+@_target
+@click.option("--claim", "claims", multiple=True, help="A number that a test measured: d_acc=0.4575, teacher=-0.50 ...")
+@click.option("--pairs", type=int, help="Teacher-student pairs behind the claim.")
+@click.option("--script", type=click.Path(path_type=Path), help="The scoring script; it is read, never run.")
+@click.option("--samples", type=click.Path(path_type=Path), help="Responses that training saved.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint that was tested.")
+@_fixed_set
+@_recipe
+@_device
+@_json
+@_config
+@click.option("--markdown", is_flag=True, help="A report in Markdown.")
+def explain(
+    target: Path, claims: tuple[str, ...], pairs: int | None, script: Path | None, samples: Path | None,
+    checkpoint: Path | None, fixed_set: Path | None, recipe: str | None, device: str | None,
+    as_json: bool, config_file: Path | None, markdown: bool,
+) -> int:  # fmt: skip
+    """Why do training and test disagree? Ranked causes with their evidence."""
+    from critictui.diagnosis import commands, render
+    from critictui.diagnosis.claims import parse_claims
+    from critictui.diagnosis.inquiry import Question
+    from critictui.diagnosis.script import read_script
+
+    claim = parse_claims(claims, pairs)
+    reading = read_script(script) if script is not None else None
+    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    options = commands.ExplainOptions(Question(claim, reading, samples), checkpoint, fixed_set)
+    explanation, notes = commands.explain_run(target, config, _progress, options)
+    _end_progress()
+    _notes(notes)
+    if as_json:
+        _print(render.explanation_json(explanation))
+    else:
+        title = target.resolve().name
+        text = render.explanation_markdown(explanation, title) if markdown else render.explanation_text(explanation)
+        click.echo(text)
+    return 1 if any(c.verdict in {"proven", "likely"} for c in explanation.causes) else 0
+
+
 def main() -> None:
     """The entry point: exceptions become one line and an exit status, here and nowhere else."""
     try:

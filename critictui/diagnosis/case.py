@@ -14,6 +14,7 @@ from critictui.diagnosis.simulation import Landing, Simulation, landings
 from critictui.run import metrics
 from critictui.run.facts import RunSnapshot
 from critictui.run.series import Series
+from critictui.scoring.statistics import wilson
 
 if TYPE_CHECKING:
     from critictui.checkpoint.checkpoint import Audit
@@ -68,6 +69,15 @@ class Logged:
     """Over the steps after the checkpoint, when the run went on."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnScore:
+    """What the checkpoint's own head really gives on the fixed set, with its 95 % interval."""
+
+    d_acc: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """Everything at hand; what is missing is None, and the causes that need it stay untested."""
@@ -91,6 +101,16 @@ class Case:
         if self.simulation is None or self.claim is None or not self.claim:
             return ()
         return landings(self.simulation, self.claim)
+
+    @property
+    def own(self) -> OwnScore | None:
+        """critictui's own measurement, from the stored score or else from the simulation's right way."""
+        if self.score is not None:
+            return OwnScore(self.score.d_acc, *self.score.d_acc_ci)
+        if self.simulation is None or not self.simulation.real.stats[0].pairs:
+            return None
+        real = self.simulation.real.stats[0]
+        return OwnScore(real.d_acc, *wilson(real.d_acc * real.pairs, real.pairs))
 
     @property
     def real_lands(self) -> bool | None:

@@ -37,14 +37,16 @@ def diagnose(
     behaviour: Behaviour | None,
     neighbours: Sequence[Neighbour] = (),
     scores: Sequence[ScoreResult] = (),
+    *,
+    problem: str = "",
 ) -> Diagnosis:
     """Every finding about one checkpoint, worst first.
 
     `audit` is None when the files could not even be read; `behaviour` is None when no fixed set was given or when the
-    audit forbids a score. `scores` are those of the run, of any checkpoint.
+    audit forbids a score. `scores` are those of the run, of any checkpoint. problem: why there is no audit.
     """
     findings = [
-        *_files(checkpoint, audit),
+        *_files(checkpoint, audit, problem),
         *(_head(audit) if audit is not None else ()),
         *(_neighbours(audit, neighbours) if audit is not None else ()),
         *(_behaviour(behaviour) if behaviour is not None else ()),
@@ -64,7 +66,7 @@ def _finding(id_: str, severity: FindingSeverity, message: str, advice: str = ""
 # --- what was loaded
 
 
-def _files(checkpoint: Checkpoint, audit: Audit | None) -> Iterator[Finding]:
+def _files(checkpoint: Checkpoint, audit: Audit | None, problem: str) -> Iterator[Finding]:
     if checkpoint.state != "complete":
         yield _finding(
             "incomplete",
@@ -73,6 +75,8 @@ def _files(checkpoint: Checkpoint, audit: Audit | None) -> Iterator[Finding]:
             "wait until it is whole, or take the step before",
         )
     if audit is None:
+        if problem:
+            yield _finding("weights-damaged", "critical", problem, "copy the checkpoint again, or take another step")
         return
     for id_, message in audit.problems:
         if id_ != "incomplete" or checkpoint.state == "complete":

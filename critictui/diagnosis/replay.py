@@ -187,3 +187,31 @@ def in_words(replay: Replay) -> str:
         "unrelated": f"they have little to do with the recorded ones (r = {c.correlation:.3f})",
     }[c.relation]
     return f"none of {replay.facts['candidates']} recipes reproduces the {n} recorded scores: {how}. The weights differ"
+
+
+def replay_json(replay: Replay) -> dict[str, object]:
+    """The object of `replay --json`."""
+    return {
+        "schema": 1,
+        "reproduced": replay.reproduced,
+        "message": in_words(replay),
+        "asked": _candidate_json(replay.asked),
+        "found": _candidate_json(replay.found) if replay.found is not None else None,
+        "alike": [_candidate_json(c) for c in replay.alike],
+        "step": replay.step,
+        "recorded_d_acc": replay.recorded_d_acc,
+    }
+
+
+def _candidate_json(candidate: Candidate) -> dict[str, object]:
+    c = candidate.comparison
+    return {
+        "recipe": candidate.recipe.to_dict(),
+        "detail": candidate.detail,
+        "relation": c.relation,
+        "max_error": c.max_error if math.isfinite(c.max_error) else None,
+        "shift": c.shift,
+        "scale": c.scale,
+        "correlation": c.correlation,
+        "responses": c.responses,
+    }

@@ -1,0 +1,223 @@
+"""From a run directory to a case: finds the evidence, says which jobs the worker must do, and judges their results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from critictui.checkpoint.audit import audit
+from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
+from critictui.checkpoint.find import find_checkpoints, resolve_target
+from critictui.config import Config
+from critictui.diagnosis.behaviour import behaviour_from
+from critictui.diagnosis.case import Case, logged_curve
+from critictui.diagnosis.claims import Claim
+from critictui.diagnosis.diagnose import Neighbour, diagnose
+from critictui.diagnosis.explain import explain
+from critictui.diagnosis.finding import Diagnosis, Explanation
+from critictui.diagnosis.replay import Replay, judge_replay
+from critictui.diagnosis.script import DiagnosisError, ScriptReading
+from critictui.diagnosis.simulation import Simulation, simulation_from
+from critictui.run.facts import RunSnapshot
+from critictui.run.training_config import TrainingConfig, find_training_config
+from critictui.scoring.fixed_set import FixedSet
+from critictui.scoring.jobs import Job, JobKind
+from critictui.scoring.read_set import read_fixed_set
+from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.scoring.result import ScoreResult
+from critictui.scoring.results import ResultsFolder
+
+_NEIGHBOURS = 8
+"""Other checkpoints of the run that a head is compared with, nearest steps first."""
+_SAMPLE_NAMES = ("training_samples*.pt", "*samples*.pt", "critic_samples/*.pt")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A checkpoint, the run it belongs to, and what is known of both without torch."""
+
+    checkpoint: Checkpoint
+    audit: Audit | None
+    problem: str
+    """Why there is no audit; empty when there is one."""
+    run_dir: Path
+    neighbours: tuple[Neighbour, ...]
+    scores: tuple[ScoreResult, ...]
+    fixed_set: Path | None
+    recipe: Mapping[str, object]
+
+
+def subject_of(target: Path, config: Config, fixed_set: Path | None = None) -> Subject:
+    """Look at a checkpoint, or at a run's newest complete one. Raises CheckpointError when there is none."""
+    checkpoint = resolve_target(target)
+    run_dir = target if target != checkpoint.path and target.is_dir() else run_of(checkpoint.path)
+    scores = tuple(ResultsFolder(run_dir).poll())
+    try:
+        found, problem = audit(checkpoint), ""
+    except CheckpointError as error:
+        found, problem = None, str(error)
+    return Subject(
+        checkpoint=checkpoint,
+        audit=found,
+        problem=problem,
+        run_dir=run_dir,
+        neighbours=_neighbours(checkpoint, run_dir),
+        scores=scores,
+        fixed_set=fixed_set or find_fixed_set(run_dir, config, scores),
+        recipe=recipe_from(config.recipe).to_dict(),
+    )
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The run directory that a checkpoint's directory lies in: above `global_step_N/critic` or `checkpoint-N`."""
+    parent = checkpoint.parent
+    return parent.parent if checkpoint.name in {"critic", "actor", "huggingface"} else parent
+
+
+def _neighbours(checkpoint: Checkpoint, run_dir: Path) -> tuple[Neighbour, ...]:
+    others = [c for c in find_checkpoints(run_dir) if c.path != checkpoint.path and c.state == "complete"]
+    here = checkpoint.step if checkpoint.step is not None else 0
+    others.sort(key=lambda c: abs((c.step if c.step is not None else 0) - here))
+    found = []
+    for other in others[:_NEIGHBOURS]:
+        try:
+            found.append(Neighbour(other, audit(other)))
+        except CheckpointError:
+            continue
+    return tuple(found)
+
+
+def find_fixed_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
+    """The configured fixed set, else the one that was scored last, else `fixed_set.jsonl` or `.pt` in the run."""
+    if config.fixed_set:
+        return run_dir / config.fixed_set
+    candidates = [Path(s.fixed_set.path) for s in reversed(scores)]
+    candidates += [run_dir / "fixed_set.jsonl", run_dir / "fixed_test_set.pt"]
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def find_samples(run_dir: Path) -> Path | None:
+    """The newest file of saved responses in a run, by name."""
+    found = [p for pattern in _SAMPLE_NAMES for p in run_dir.glob(pattern) if p.is_file()]
+    return max(found, key=lambda p: (p.stat().st_mtime, p.name), default=None)
+
+
+def job(kind: JobKind, subject: Subject, device: str, **options: object) -> Job:
+    """A job for the worker on this subject."""
+    return Job(
+        kind=kind,
+        checkpoint=str(subject.checkpoint.path),
+        fixed_set=str(subject.fixed_set or ""),
+        recipe=subject.recipe,
+        device=device,
+        options=options,
+    )
+
+
+# --- diagnose
+
+
+def can_measure(subject: Subject) -> bool:
+    """Whether the worker may load it: whole, and exactly one head."""
+    return subject.audit is not None and subject.audit.scorable and subject.checkpoint.state == "complete"
+
+
+def diagnosis_of(subject: Subject, behaviour: Mapping[str, object] | None) -> Diagnosis:
+    """Findings from the files alone (`behaviour` None) or with what the worker measured."""
+    measured = behaviour_from(behaviour) if behaviour is not None else None
+    return diagnose(
+        subject.checkpoint, subject.audit, measured, subject.neighbours, subject.scores, problem=subject.problem
+    )
+
+
+# --- explain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a user asks beside the run directory."""
+
+    claim: Claim | None = None
+    script: ScriptReading | None = None
+    samples: Path | None = None
+
+
+def explanation_of(
+    run: RunSnapshot,
+    subject: Subject | None,
+    question: Question,
+    simulated: Mapping[str, object] | None,
+    replayed: Mapping[str, object] | None,
+) -> Explanation:
+    """Judge the case from everything at hand; what is None stays untested."""
+    simulation = simulation_from(simulated) if simulated is not None else None
+    replay = judge_replay(replayed) if replayed is not None else None
+    return explain(case_of(run, subject, question, simulation, replay))
+
+
+def case_of(
+    run: RunSnapshot,
+    subject: Subject | None,
+    question: Question,
+    simulation: Simulation | None,
+    replay: Replay | None,
+) -> Case:
+    """The case; without a claim the checkpoint's own fixed-set score is the test."""
+    score = _own_score(subject)
+    claim = question.claim or _claim_from(score, simulation)
+    if claim is not None and claim.pairs is None and simulation is not None and question.claim is not None:
+        claim = replace(claim, pairs=None)
+    return Case(
+        logged=logged_curve(run, subject.checkpoint.step if subject is not None else None),
+        claim=claim,
+        claimed=question.claim is not None,
+        score=score,
+        audit=subject.audit if subject is not None else None,
+        fixed_set=_read_set(subject.fixed_set if subject is not None else None),
+        simulation=simulation,
+        replay=replay,
+        script=question.script,
+        training=_training(run.path),
+    )
+
+
+def _own_score(subject: Subject | None) -> ScoreResult | None:
+    if subject is None or subject.audit is None:
+        return None
+    fingerprint = subject.audit.fingerprint
+    own = [s for s in subject.scores if s.checkpoint_fingerprint == fingerprint and s.pairs]
+    return own[-1] if own else None
+
+
+def _claim_from(score: ScoreResult | None, simulation: Simulation | None) -> Claim | None:
+    if score is not None:
+        where = str(score.path or "score")
+        return Claim(
+            score.d_acc, score.score_diff, score.teacher_score_mean, score.student_score_mean, score.pairs, where
+        )
+    if simulation is None or not math.isfinite(simulation.real.mean("d_acc")):
+        return None
+    real = simulation.real.stats[0]
+    return Claim(real.d_acc, real.margin, real.teacher, real.student, real.pairs, "scored for this explanation")
+
+
+def _read_set(path: Path | None) -> FixedSet | None:
+    if path is None:
+        return None
+    try:
+        return read_fixed_set(path)
+    except ScoringError:
+        return None
+
+
+def _training(path: Path) -> TrainingConfig | None:
+    return find_training_config(path if path.is_dir() else path.parent)
+
+
+def need_subject(subject: Subject | None, target: Path) -> Subject:
+    """Raise DiagnosisError where a run has no checkpoint to look at."""
+    if subject is None:
+        raise DiagnosisError(f"{target}: no complete checkpoint in it; pass a checkpoint's directory")
+    return subject

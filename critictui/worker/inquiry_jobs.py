@@ -1,0 +1,84 @@
+"""The jobs behind `diagnose`, `replay` and `explain`: load a critic, measure, hand the numbers back as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from critictui.checkpoint.find import resolve_target
+from critictui.scoring.jobs import Finished, Job, Progress
+from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.worker.jobs_table import Tell
+
+if TYPE_CHECKING:
+    from critictui.worker.model import Critic
+
+
+def _load(job: Job, tell: Tell, *, seed: int = 0) -> Critic:
+    from critictui.worker.load import load_critic
+    from critictui.worker.score_job import device_for
+
+    checkpoint = resolve_target(Path(job.checkpoint))
+    recipe = recipe_from(job.recipe)
+    return load_critic(
+        checkpoint,
+        device=device_for(job, checkpoint),
+        dtype=recipe.dtype,
+        seed=seed,
+        progress=lambda share: tell(Progress("load", share, 1.0, message=checkpoint.path.name)),
+    )
+
+
+def diagnose(job: Job, tell: Tell) -> Finished:
+    """Measure a critic's behaviour on a fixed set (`Behaviour` as JSON)."""
+    from critictui.worker.diagnose import measure
+    from critictui.worker.score_job import read_set_for
+
+    fixed_set = read_set_for(job)
+    recipe = recipe_from(job.recipe)
+    critic = _load(job, tell)
+    result = measure(
+        critic,
+        fixed_set,
+        recipe,
+        second_load=lambda: _load(job, tell, seed=1),
+        progress=lambda phase, done, total: tell(Progress(phase, done, total)),
+    )
+    critic.verify()
+    return Finished(result)
+
+
+def simulate(job: Job, tell: Tell) -> Finished:
+    """Score a fixed set in the right way and in every mistaken one."""
+    from critictui.worker.score_job import read_set_for
+    from critictui.worker.simulate import SEEDS, simulate
+
+    fixed_set = read_set_for(job)
+    recipe = recipe_from(job.recipe)
+    seeds = job.options.get("seeds")
+    critic = _load(job, tell)
+    result = simulate(
+        critic,
+        fixed_set,
+        recipe,
+        seeds=seeds if isinstance(seeds, int) else SEEDS,
+        progress=lambda phase, done, total: tell(Progress(phase, done, total)),
+    )
+    critic.verify()
+    return Finished(result)
+
+
+def replay(job: Job, tell: Tell) -> Finished:
+    """Score saved responses again under every recipe; options: `samples`, the file's path."""
+    from critictui.worker.replay import replay
+    from critictui.worker.samples import read_samples
+
+    path = job.options.get("samples")
+    if not isinstance(path, str) or not path:
+        raise ScoringError("replay: no file of saved responses was given; pass --samples FILE")
+    samples = read_samples(Path(path))
+    recipe = recipe_from(job.recipe)
+    critic = _load(job, tell)
+    result = replay(critic, samples, recipe, progress=lambda phase, done, total: tell(Progress(phase, done, total)))
+    critic.verify()
+    return Finished(result)
