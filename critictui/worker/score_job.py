@@ -42,6 +42,7 @@ def run(job: Job, tell: Tell) -> Finished:
         torch.set_num_threads(int(str(job.options["threads"])))
     recipe = recipe_from(job.recipe)
     checkpoint = resolve_target(Path(job.checkpoint))
+    _import_once()
     with ThreadPoolExecutor(1) as pool:
         # texts become tokens while the weights are read
         reading = pool.submit(_read, job, checkpoint, recipe)
@@ -54,8 +55,13 @@ def run(job: Job, tell: Tell) -> Finished:
     return save(job, result, rows, tell)
 
 
+def _import_once() -> None:
+    """Transformers imports its parts on first use, and not safely in two threads at once."""
+    from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
+
+
 def _read(job: Job, checkpoint: Checkpoint, recipe: Recipe) -> tuple[FixedSet, Tokenised]:
-    fixed_set = read_job_set(job)
+    fixed_set = read_set_for(job)
     tokenizer = open_tokenizer(checkpoint, None, _tokenizer_path(job))
     return fixed_set, tokenise_for(tokenizer, None, checkpoint.path, fixed_set, recipe)
 
@@ -78,7 +84,7 @@ def load_for(job: Job, tell: Tell, *, seed: int = 0, checkpoint: Checkpoint | No
     )
 
 
-def read_job_set(job: Job) -> FixedSet:
+def read_set_for(job: Job) -> FixedSet:
     """The job's fixed set, `.pt` files included. Raises ScoringError."""
     columns: Any = job.options.get("columns") or {}
     return read_fixed_set(Path(job.fixed_set), columns=columns, load_pt=load_pt)
