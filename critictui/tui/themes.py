@@ -23,7 +23,9 @@ _COLOURS = frozenset({
 })  # fmt: skip
 _NUMBERS = frozenset({"luminosity_spread", "text_alpha"})
 _SWITCHES = frozenset({"dark", "ansi"})
-_TEXT_STYLES = frozenset("none bold b dim d italic i underline u reverse r strike s not initial".split())
+_TEXT_STYLES = frozenset({
+    "none", "bold", "b", "dim", "d", "italic", "i", "underline", "u", "reverse", "r", "strike", "s", "not", "initial",
+})  # fmt: skip
 _VARIABLE = re.compile(r"[a-z][a-z0-9-]{0,60}")
 _SHARE = re.compile(r"\d{1,3}(\.\d+)?%")
 _LARGEST_FILE = 1 << 16

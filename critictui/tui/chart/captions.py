@@ -11,7 +11,7 @@ from textual.style import Style
 
 from critictui.tui.chart.frame import Frame
 from critictui.tui.chart.glyphs import Glyphs
-from critictui.tui.chart.layers import letter_of
+from critictui.tui.chart.layers import letters_of
 from critictui.tui.chart.model import ChartData, View
 from critictui.tui.chart.palette import Palette
 from critictui.tui.chart.picture import line_ink
@@ -44,24 +44,35 @@ def title(data: ChartData, view: View, width: int, palette: Palette, glyphs: Gly
 
 def _values(values: list[Reading], data: ChartData, palette: Palette, glyphs: Glyphs, *, named: bool) -> list[Part]:
     quiet = Style(foreground=palette.colours["label"])
+    signs = _signs(data, palette, glyphs)
     parts: list[Part] = []
     for reading in values:
-        colour = Style() if palette.mono else Style(foreground=palette.line_colour(_ink(reading)))
-        if parts:
-            parts.append((f" {glyphs.dot} ", quiet))
-        if named and len(data.lines) > 1:
-            parts.append((shown(reading.line.label, ascii_only=not glyphs.braille) + " ", colour))
-        elif palette.mono and len(data.lines) > 1:
-            parts.append((letter_of(reading.line) + " ", colour))
-        parts.append((short(reading.value) + _unit(data), colour))
-    best_point = data.points[-1] if data.points else None
-    if best_point is not None and math.isfinite(best_point.value):
-        colour = Style() if palette.mono else Style(foreground=palette.line_colour(line_ink(best_point.role, 0)))
-        half = (best_point.high - best_point.low) / 2
+        colour = _colour(palette, _ink(reading))
+        label = shown(reading.line.label, ascii_only=not glyphs.braille) + " " if named and len(data.lines) > 1 else ""
+        parts += [(f" {glyphs.dot} ", quiet)] if parts else []
+        parts.append((f"{signs[reading.index]}{label}{short(reading.value)}{_unit(data)}", colour))
+    newest = data.points[-1] if data.points else None
+    if newest is not None and math.isfinite(newest.value):
+        half = (newest.high - newest.low) / 2
         spread = f" {'±' if glyphs.braille else '+-'}{short(half)}" if math.isfinite(half) and half > 0 else ""
         parts += [(f" {glyphs.dot} ", quiet)] if parts else []
-        parts.append((f"{glyphs.point} {'fixed ' if named else ''}{short(best_point.value)}{spread}", colour))
+        text = f"{glyphs.point} {'fixed ' if named else ''}{short(newest.value)}{spread}"
+        parts.append((text, _colour(palette, line_ink(newest.role, 0))))
     return parts
+
+
+def _signs(data: ChartData, palette: Palette, glyphs: Glyphs) -> list[str]:
+    """What stands before each value so that it is known without its colour; '' where colours say it."""
+    if len(data.lines) < 2 or not (palette.mono or glyphs.markers):
+        return [""] * len(data.lines)
+    letters = letters_of(data.lines)
+    if not glyphs.markers:
+        return [f"{letter} " for letter in letters]
+    return [f"{glyphs.markers[i % len(glyphs.markers)]}{letter} " for i, letter in enumerate(letters)]
+
+
+def _colour(palette: Palette, ink: int) -> Style:
+    return Style() if palette.mono else Style(foreground=palette.line_colour(ink))
 
 
 def _flags(view: View) -> str:
@@ -94,19 +105,18 @@ def subtitle(frame: Frame | None, view: View, width: int, palette: Palette, glyp
         return Content("")
     quiet = Style(foreground=palette.colours["label"])
     head = f"step {found[0].step}"
-    parts: list[Part] = [(head, Style(bold=True)), *_moment(found[0], frame, quiet)]
-    for named in (True, False):
-        texts = list(parts)
+    moment = _moment(found[0], frame, quiet)
+    signs = _signs(frame.data, palette, glyphs)
+    for named, number in ((True, exact), (False, exact), (False, short)):
+        texts: list[Part] = [(head, Style(bold=True)), *(moment if named else [])]
         for reading in found:
-            colour = Style() if palette.mono else Style(foreground=palette.line_colour(_ink(reading)))
-            label = shown(reading.line.label, ascii_only=not glyphs.braille) if named else letter_of(reading.line)
-            label = f"{label} " if len(found) > 1 and (named or palette.mono) else ""
+            label = shown(reading.line.label, ascii_only=not glyphs.braille) + " " if named and len(found) > 1 else ""
             other = f" (step {reading.step})" if reading.step != found[0].step and named else ""
-            texts.append((f"  {label}{exact(reading.value)}{other}", colour))
+            text = f"  {signs[reading.index]}{label}{number(reading.value)}{other}"
+            texts.append((text, _colour(palette, _ink(reading))))
         content = Content.assemble(*texts)
         if content.cell_length <= width:
             return content
-        parts = parts[:1]
     return Content(_cut(head, width, glyphs))
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from critictui.run.series import FloatArray, Series
 from critictui.tui.chart.model import ChartData, View
 from critictui.tui.chart.reduce import Curve, extent_of, reduce, x_values
-from critictui.tui.chart.scale import Scale, fit
+from critictui.tui.chart.scale import LARGEST, Scale, fit
 from critictui.tui.chart.ticks import y_labels, y_ticks
 
 _ROWS_A_LABEL = 2
 _NARROWEST_WITH_LABELS = 22
+_SIXTEENTHS = 16
 _GUTTER = 6
 """Cells for y labels: the same on every panel, so that panels above one another line up."""
 _LOWEST_WITH_AXIS = 4
@@ -82,9 +83,13 @@ class Frame:
         """Places from the top in units of a row's `fineness`th, unrounded, 0 the topmost; NaN where there is none."""
         return np.asarray((1 - self.scale.unit(values)) * (self.height * fineness - 1))
 
+    def place_of(self, value: float, fineness: int) -> float:
+        """`rows_of` of one value."""
+        return (1 - self.scale.place(value)) * (self.height * fineness - 1)
+
     def row_of(self, value: float) -> int | None:
         """The row of a value inside the plot, or None when it is not on it."""
-        place = float(self.rows_of(np.array([value]), 4)[0])
+        place = self.place_of(value, 4)
         if not math.isfinite(place) or not -0.5 <= place <= self.height * 4 - 0.5:
             return None
         return min(max(round(place), 0) // 4, self.height - 1)
@@ -100,15 +105,18 @@ def extent(data: ChartData, view: View) -> tuple[float, float] | None:
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def lay_out(data: ChartData, view: View, width: int, height: int) -> Frame | None:
-    """The frame of a panel of `width` x `height` cells; None while there is nothing to draw or no room."""
+def lay_out(data: ChartData, view: View, width: int, height: int, *, bare: bool = False) -> Frame | None:
+    """The frame of a panel of `width` x `height` cells; None while there is nothing to draw or no room.
+
+    A bare one has no axes: the plot is all of it.
+    """
     full = extent(data, view)
     if full is None or width < 1 or height < 1:
         return None
-    shown = _opened(view.x_range or full)
-    has_axis = height >= _LOWEST_WITH_AXIS
+    shown = _opened(view.x_range or _settled(full))
+    has_axis = height >= _LOWEST_WITH_AXIS and not bare
     rows = height - has_axis
-    gutter = _GUTTER if width >= _NARROWEST_WITH_LABELS else 0
+    gutter = _GUTTER if width >= _NARROWEST_WITH_LABELS and not bare else 0
     curves = _reduced(data, view, shown, width - gutter)
     scale = _fitted(data, view, shown, curves)
     ticks = y_ticks(scale, max(2, rows // _ROWS_A_LABEL))
@@ -131,6 +139,18 @@ def lay_out(data: ChartData, view: View, width: int, height: int) -> Frame | Non
         labels=tuple(labels),
         base=base,
     )
+
+
+def _settled(full: tuple[float, float]) -> tuple[float, float]:
+    """All data and a little room (4.4 % at most), so that a new step leaves the columns before it where they are.
+
+    The span grows by a sixteenth of an octave at a time; between, a frame changes at its right end alone.
+    """
+    low, high = full
+    if not 0 < high - low < LARGEST:
+        return full
+    octaves = math.ceil(math.log2(high - low) * _SIXTEENTHS - 1e-9) / _SIXTEENTHS
+    return low, max(low + 2.0**octaves, high)
 
 
 def _opened(bounds: tuple[float, float]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+import string
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ from critictui.tui.chart.safe import cells
 BoolArray = NDArray[np.bool_]
 
 _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"), "<U1")
+_LETTERS_FROM = 40
+"""Characters of a label that its letter is taken from."""
 _LABELLED_FROM = 30
 """Plot width from which reference lines say what they are."""
 
@@ -97,18 +99,21 @@ def _calm(frame: Frame, index: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _contour(values: FloatArray, join: np.ufunc, reach: int) -> FloatArray:
-    """The extremes of a window of 2 * reach + 1 columns, averaged over as many: each of them includes the middle one,
-    so that the average does too."""
-    around = join.reduce(_window(values, reach))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmean(_window(around, reach), axis=0))
+    """The extremes of a window of 2 * reach + 1 columns, averaged over as many.
 
-
-def _window(values: FloatArray, reach: int) -> FloatArray:
-    """Shape (2 * reach + 1, columns): each column beside its neighbours, NaN beyond the ends."""
-    padded = np.pad(values, reach, constant_values=np.nan)
-    return np.lib.stride_tricks.sliding_window_view(padded, len(values))
+    Each of these windows includes the middle column, so that the average never is inside of it.
+    """
+    padded = np.pad(values, 2 * reach, constant_values=np.nan)
+    parts = range(2 * reach + 1)
+    around = join.reduce([padded[i : i + len(values) + 2 * reach] for i in parts])
+    around[:reach], around[len(around) - reach :] = around[reach], around[-reach - 1]
+    held = np.isfinite(around)
+    total = np.where(held, around, 0.0)
+    weight: FloatArray = held.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(
+            sum(total[i : i + len(values)] for i in parts) / sum(weight[i : i + len(values)] for i in parts)
+        )
 
 
 def _tint(plot: Picture, held: BoolArray, top: FloatArray, bottom: FloatArray, bit: int) -> None:
@@ -182,10 +187,10 @@ def paint_references(plot: Picture, frame: Frame, style: Style) -> None:
         ink = inks.THRESHOLD if reference.kind == "threshold" else inks.REFERENCE
         columns = np.arange(plot.width)
         if style.glyphs.braille:
-            dots = np.zeros((4 * plot.height, 2 * plot.width), bool)
-            place = float(frame.rows_of(np.array([reference.value]), 4)[0])
-            dots[min(max(round(place), 0), 4 * plot.height - 1), np.arange(2 * plot.width) % 6 < 3] = True
-            codes = braille_codes(dots)[row]
+            dots = np.zeros((4, 2 * plot.width), bool)
+            place = min(max(round(frame.place_of(reference.value, 4)), 0), 4 * plot.height - 1)
+            dots[place % 4, np.arange(2 * plot.width) % 6 < 3] = True
+            codes = braille_codes(dots)[0]
             columns = columns[(codes > 0) & ~is_line(plot.ink[row])]
             plot.glyph[row, columns] = braille(codes)[columns]
         else:
@@ -218,23 +223,29 @@ def paint_lines(plot: Picture, frame: Frame, style: Style) -> None:
         plot.ink[touched] = ink
 
 
-def letter_of(line: Line) -> str:
-    """One ASCII letter for a line."""
-    found = (c for c in (line.letter or line.label) if c.isascii() and c.isalnum())
-    return next(found, "?").upper()
+def letters_of(lines: tuple[Line, ...]) -> list[str]:
+    """One ASCII letter or digit for each line, no two alike while there are enough of them."""
+    taken: list[str] = []
+    for line in lines:
+        own = [c for c in line.letter + line.label[:_LETTERS_FROM] if c.isascii() and c.isalnum()]
+        first = own[0] if own else "A"
+        wanted = (first.upper(), first.lower(), *"23456789", *(c.upper() for c in own), *string.ascii_letters)
+        taken.append(next((c for c in wanted if c not in taken), "?"))
+    return taken
 
 
 def paint_letters(plot: Picture, frame: Frame, style: Style) -> None:
     """Without colours: the letter of each line at its last point."""
-    if not style.mono or len(frame.data.lines) < 2:
+    lines = frame.data.lines
+    if not style.mono or len(lines) < 2:
         return
-    for line, curve in zip(frame.data.lines, frame.curves, strict=True):
+    for line, curve, letter in zip(lines, frame.curves, letters_of(lines), strict=True):
         held = np.flatnonzero(np.isfinite(curve.line))
         if not len(held):
             continue
         row = frame.row_of(float(curve.line[held[-1]]))
         if row is not None:
-            plot.write(row, min(int(held[-1]) // 2, plot.width - 1), letter_of(line), line_ink(line.role, line.run))
+            plot.write(row, min(int(held[-1]) // 2, plot.width - 1), letter, line_ink(line.role, line.run))
 
 
 _QUIET_INKS = (inks.BLANK, inks.GRID, inks.REFERENCE, inks.THRESHOLD)
@@ -264,10 +275,10 @@ def paint_points(plot: Picture, frame: Frame, style: Style) -> None:
         if column is None or not math.isfinite(point.value):
             continue
         ink = line_ink(point.role, 0)
-        ends = frame.rows_of(np.array([point.high, point.low]), 2)
-        if np.isfinite(ends).all():
-            _bar(plot, column, (round(float(np.clip(ends[0], -9, 2 * plot.height + 9))),
-                                round(float(np.clip(ends[1], -9, 2 * plot.height + 9)))), style, ink)  # fmt: skip
+        top, bottom = (frame.place_of(value, 2) for value in (point.high, point.low))
+        if math.isfinite(top) and math.isfinite(bottom):
+            beyond = 2 * plot.height + 9
+            _bar(plot, column, (round(min(max(top, -9), beyond)), round(min(max(bottom, -9), beyond))), style, ink)
         row = frame.row_of(point.value)
         if row is not None:
             plot.write(row, column, style.glyphs.point, ink)

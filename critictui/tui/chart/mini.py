@@ -2,17 +2,91 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style as RichStyle
 from textual.reactive import reactive
 from textual.strip import Strip
+from textual.theme import Theme
 from textual.widget import Widget
 
-from critictui.tui.chart.model import Line, View
+from critictui.tui.chart import picture as inks
+from critictui.tui.chart.frame import lay_out
+from critictui.tui.chart.glyphs import ASCII, UNICODE
+from critictui.tui.chart.layers import Style, banded, paint_bands, paint_lines, paint_warnings
+from critictui.tui.chart.model import ChartData, Line, View
+from critictui.tui.chart.palette import Palette, make_palette, strips
+from critictui.tui.chart.picture import Picture, blank, line_ink
+from critictui.tui.chart.safe import shown
+from critictui.tui.chart.ticks import short
+
+_VALUE = 8
+"""Cells for the last value."""
+
+
+def mini_picture(line: Line | None, view: View, width: int, height: int, style: Style) -> Picture:
+    """The curve alone, `width` x `height` cells: band and smoothed line, and marks for values that are not finite."""
+    data = ChartData(lines=() if line is None else (line,))
+    frame = lay_out(data, view, width, height, bare=True)
+    if frame is None or line is None:
+        return blank(width, height)
+    picture = blank(width, height, tuple(line_ink(line.role, line.run) for _ in banded(frame)))
+    paint_lines(picture, frame, style)
+    if height > 1:
+        paint_bands(picture, frame, style)
+    paint_warnings(picture, frame, style)
+    return picture
+
+
+def mini_strips(line: Line | None, view: View, size: tuple[int, int], palette: Palette, style: Style) -> list[Strip]:
+    """All rows of a small chart of `size` (width, height) in cells.
+
+    From two rows on the first says name and last value; a single row is name, curve and value side by side.
+    """
+    width, height = size
+    if height < 1 or width < 1:
+        return []
+    last = line.series.last() if line is not None else None
+    value = short(last[1]) if last is not None else "-"
+    name = shown(line.label, ascii_only=not style.glyphs.braille) if line is not None else ""
+    quiet = palette.style(inks.LABEL, 0, ())
+    bright = palette.style(line_ink(line.role, line.run), 0, ()) if line is not None else quiet
+    if height > 1:
+        room = max(width - cell_len(value) - 1, 0)
+        head = Strip([*_padded(elided(name, room, style), room, quiet), *_padded(f" {value}", width - room, bright)])
+        return [head.adjust_cell_length(width), *strips(mini_picture(line, view, width, height - 1, style), palette)]
+    named = min(max(width * 2 // 5, 0), 40)
+    curve = max(width - named - _VALUE - 2, 0)
+    row = [*_padded(elided(name, named, style), named + 1, quiet)]
+    for strip in strips(mini_picture(line, view, curve, 1, style), palette):
+        row.extend(strip)
+    row += _padded(value.rjust(_VALUE + 1), _VALUE + 1, bright)
+    return [Strip(row).adjust_cell_length(width)]
+
+
+def elided(text: str, width: int, style: Style) -> str:
+    """Text in at most `width` cells, cut in the middle: both ends of a tag tell it apart."""
+    if cell_len(text) <= width:
+        return text
+    more = "…" if style.glyphs.braille else ".."
+    left, right = len(text) // 2, len(text) - len(text) // 2
+    while (left or right) and cell_len(text[:left] + more + text[len(text) - right :]) > width:
+        left, right = (left - 1, right) if left >= right else (left, right - 1)
+    cut = text[:left] + more + text[len(text) - right :]
+    return cut if cell_len(cut) <= width else ""
+
+
+def _padded(text: str, width: int, style: RichStyle) -> list[Segment]:
+    return [Segment(text + " " * max(width - cell_len(text), 0), style)]
 
 
 class MiniChart(Widget, can_focus=True):
-    """One metric in the grid. The first row says name and last value, the rest is the curve; one row works too."""
+    """One metric in the grid. The first row says name and last value, the rest is the curve; one row works too.
 
-    view: reactive[View] = reactive(View())
+    Nothing is computed for one that is not on the screen.
+    """
+
+    view: reactive[View] = reactive(View(smoothing=0.9))
     ascii: reactive[bool] = reactive(False)
     mono: reactive[bool] = reactive(False)
 
@@ -28,6 +102,8 @@ class MiniChart(Widget, can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._line = line
+        self._strips: list[Strip] | None = None
+        self._palette: Palette | None = None
         self.set_reactive(MiniChart.view, view if view is not None else View())
         self.set_reactive(MiniChart.ascii, ascii)
         self.set_reactive(MiniChart.mono, mono)
@@ -41,8 +117,54 @@ class MiniChart(Widget, can_focus=True):
         """Show this; an equal line costs nothing."""
         if line != self._line:
             self._line = line
-            self.refresh()
+            self._changed()
 
     def render_line(self, y: int) -> Strip:
         """Row `y`."""
-        return Strip.blank(self.size.width)
+        if self._strips is None:
+            if self._palette is None:
+                self._palette = make_palette(
+                    self.app.theme_variables,
+                    self.background_colors[1],
+                    mono=self.mono,
+                    ansi=self.app.native_ansi_color,
+                )
+            tint = not (self.ascii or self.mono or self._palette.ansi)
+            style = Style(ASCII if self.ascii else UNICODE, tint, self.mono)
+            self._strips = mini_strips(self._line, self.view, self.size, self._palette, style)
+        return self._strips[y] if 0 <= y < len(self._strips) else Strip.blank(self.size.width)
+
+    def on_mount(self) -> None:
+        """Colours come from the theme, now and whenever it changes."""
+        self.app.theme_changed_signal.subscribe(self, self._on_theme)
+
+    def on_resize(self) -> None:
+        """Another size is another picture."""
+        self._strips = None
+
+    def _on_theme(self, _: Theme) -> None:
+        self._palette = None
+        self._changed()
+
+    def notify_style_update(self) -> None:
+        """The background may be another one now."""
+        super().notify_style_update()
+        self._palette = None
+        self._strips = None
+
+    def _changed(self) -> None:
+        self._strips = None
+        self.refresh()
+
+    def watch_view(self) -> None:
+        """Another view is another picture."""
+        self._changed()
+
+    def watch_ascii(self) -> None:
+        """Other characters are another picture."""
+        self._changed()
+
+    def watch_mono(self) -> None:
+        """No colours are another picture."""
+        self._palette = None
+        self._changed()

@@ -126,9 +126,8 @@ class Palette:
         loud = kind == "line" or ink in _BOLD
         colour = None
         if self.ansi and not self.mono:
-            name = _MARKS.get(ink, "chart-label").removeprefix("chart-")
-            of_line = {"line": ink, "dim": inks.bright_ink(ink) if kind == "dim" else ink}.get(kind)
-            colour = (self.line_colour(of_line) if of_line is not None else self.colours[name]).rich_color
+            name = "grid" if kind == "dim" else _MARKS.get(ink, "chart-label").removeprefix("chart-")
+            colour = (self.line_colour(ink) if kind == "line" else self.colours[name]).rich_color
         elif self.mono and not self.ansi:
             colour = self.colours["cursor"].rich_color
         del paper

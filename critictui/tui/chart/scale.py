@@ -36,8 +36,14 @@ class Scale:
             return np.asarray((values - self.low) / (self.high - self.low))
 
     def place(self, value: float) -> float:
-        """`unit` of one value."""
-        return float(self.unit(np.array([value]))[0])
+        """`unit` of one value, without the cost of an array."""
+        if not math.isfinite(value) or (self.log and value <= 0):
+            return math.nan
+        value = min(max(value, -LARGEST), LARGEST)
+        if self.log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            return (math.log10(value) - low) / (high - low)
+        return (value - self.low) / (self.high - self.low)
 
     def value_at(self, unit: float) -> float:
         """The value at a share of the height."""
