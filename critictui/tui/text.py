@@ -62,5 +62,6 @@ def _content(part: Part) -> Content:
 
 def set_title(widget: Widget, title: Content) -> None:
     """The title in a widget's border; a string there would be markup."""
+    title = Content(" ") + title + Content(" ")
     if widget.border_title != title.markup:
         widget.border_title = title

@@ -109,6 +109,12 @@ class RunScreen(Supervised, Screen[None]):
         nodes = widget.ancestors_with_self if widget is not None else [self]
         return next((dedent(node.HELP) for node in nodes if isinstance(node, Widget) and node.HELP), "")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """From the dashboard there is no way back."""
+        if action == "back":
+            return len(self.app.screen_stack) > 1
+        return super().check_action(action, parameters)
+
     def action_back(self) -> None:
         """One step back; the dashboard is where steps end."""
         if len(self.app.screen_stack) > 1:

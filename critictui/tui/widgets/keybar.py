@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual import events
 from textual.binding import Binding
-from textual.content import Content
 from textual.screen import Screen
 
 from critictui.tui.text import EMPTY, plain
@@ -51,12 +50,10 @@ class KeyBar(Words):
         if screen is not self.screen or not self.is_mounted:
             return
         ranges: list[tuple[int, int, str]] = []
-        line, used, width = EMPTY, 0, self.size.width
-        for binding, enabled in self._offered():
+        line, used = EMPTY, 0
+        for binding, enabled in fitting(self._offered(), self.size.width):
             name = key_name(binding.key)
-            length = len(name) + len(binding.description) + 3
-            if used + length - 2 > width:
-                break
+            length = _length(binding)
             style = "" if enabled else "dim"
             line = line + plain(f" {name} ", f"bold $accent {style}".strip()) + plain(binding.description + " ", style)
             ranges.append((used, used + length, binding.key))
@@ -78,8 +75,26 @@ class KeyBar(Words):
                 self.app.simulate_key(key)
 
 
-def help_lines(bindings: list[tuple[str, str]]) -> Content:
-    """Keys and their descriptions, one a line."""
-    width = max((len(key) for key, _ in bindings), default=0)
-    rows = [plain(f"{key:>{width}}  ", "bold $accent") + plain(text) for key, text in bindings]
-    return Content("\n").join(rows)
+def fitting(offered: list[tuple[Binding, bool]], width: int) -> list[tuple[Binding, bool]]:
+    """Those that fit, in this order: the panel's and the screen's own, the ways to other screens, the way out.
+
+    The way out (back, help, quit) is never crowded out by the others.
+    """
+    way_out = [pair for pair in offered if pair[0].id in _WAY_OUT]
+    others = [pair for pair in offered if pair[0].id not in _WAY_OUT]
+    others.sort(key=lambda pair: (pair[0].id or "").startswith(("run.", "app.")))
+    room = width - sum(_length(binding) for binding, _ in way_out) + 1
+    chosen: list[tuple[Binding, bool]] = []
+    for pair in others:
+        room -= _length(pair[0])
+        if room < 0:
+            break
+        chosen.append(pair)
+    return chosen + way_out
+
+
+_WAY_OUT = ("app.back", "app.help", "app.quit")
+
+
+def _length(binding: Binding) -> int:
+    return len(key_name(binding.key)) + len(binding.description) + 3
