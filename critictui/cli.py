@@ -176,6 +176,36 @@ def explain(
     return 1 if any(c.verdict in {"proven", "likely"} for c in explanation.causes) else 0
 
 
+@cli.command()
+@_target
+@_fixed_set
+@_recipe
+@_device
+@_json
+@_config
+@click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
+@click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
+@click.option("--launch", type=click.Choice(["local", "slurm", "ray"]), help="Where the worker runs.")
+@click.option("--follow", is_flag=True, help="Go on: score each new complete checkpoint of the run.")
+@click.option("--detach", is_flag=True, help="Start it and return; the result appears in the run directory.")
+def score(
+    target: Path, fixed_set: Path | None, recipe: str | None, device: str | None, as_json: bool,
+    config_file: Path | None, read_only: bool | None, share_gpu: bool, launch: str | None, follow: bool, detach: bool,
+) -> int:  # fmt: skip
+    """Score a critic on a fixed set. TARGET: a checkpoint, or a run (its newest complete one)."""
+    from critictui.scoring import commands
+
+    config = _settings(
+        _existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch
+    )
+    how = commands.How(share_gpu=share_gpu, as_json=as_json, tell=_progress, end=_end_progress, print_json=_print)
+    if follow:
+        return commands.follow_run(target, config, fixed_set, how)
+    if detach:
+        return commands.score_detached(target, config, fixed_set, how)
+    return commands.score_once(target, config, fixed_set, how)
+
+
 def main() -> None:
     """The entry point: exceptions become one line and an exit status, here and nowhere else."""
     try:

@@ -1,0 +1,143 @@
+"""What is to be scored, where it goes and whether it may: a target and a configuration in, a checked Job out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from critictui.checkpoint.audit import audit
+from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
+from critictui.checkpoint.find import resolve_target
+from critictui.config import Config
+from critictui.scoring import memory
+from critictui.scoring.jobs import Failed, Finished, Job
+from critictui.scoring.read_set import sha256_of
+from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.scoring.result import ScoreResult
+from critictui.scoring.results import ResultsFolder
+
+BYTES_PER_TOKEN = 4.0
+"""Of a fixed set's file: text and its JSON, English; only the time estimate uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job that may be run, and what there is to say before it is."""
+
+    job: Job
+    checkpoint: Checkpoint
+    audit: Audit
+    placement: memory.Placement
+    seconds: float | None
+    """A rough time on the CPU; None on a GPU."""
+    set_sha256: str
+
+    @property
+    def in_words(self) -> str:
+        """Which device, why, and how long it takes where that matters."""
+        if self.seconds is None:
+            return self.placement.message
+        return f"{self.placement.message}; about {_duration(self.seconds)}"
+
+
+def order_score(
+    target: Path,
+    config: Config,
+    fixed_set: Path | None = None,
+    *,
+    run_dir: Path | None = None,
+    readings: tuple[memory.GpuReading, ...] | None = None,
+    share_gpu: bool = False,
+    options: Mapping[str, object] | None = None,
+) -> Order:
+    """Check everything that can be checked without torch: checkpoint, head, fixed set, recipe, room on the device.
+
+    target: a checkpoint, or a run (its newest complete one). fixed_set: else the configuration's, relative to the run.
+    run_dir: where the result goes; else the target if it is a run, or the run that its `global_step_N` lies in.
+    Raises CheckpointError or ScoringError that names the file and the remedy, with the numbers where a GPU is refused.
+    """
+    checkpoint = resolve_target(target)
+    facts = audit(checkpoint)
+    if not facts.scorable:
+        raise CheckpointError(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
+    where = run_dir if run_dir is not None else run_of(target, checkpoint)
+    set_path = find_fixed_set(where, config, fixed_set)
+    recipe = recipe_from(config.recipe)
+    readings = memory.read_gpus() if readings is None else readings
+    placement = memory.place(
+        config.device, readings, memory.need_bytes(facts.parameters, recipe.dtype), share=share_gpu
+    )
+    if not placement.device:
+        raise ScoringError(placement.message)
+    try:
+        size, digest = set_path.stat().st_size, sha256_of(set_path)
+    except OSError as error:
+        raise ScoringError(f"{set_path}: {error.strerror or error}; give a readable fixed set") from None
+    seconds = memory.cpu_seconds(facts.parameters, int(size / BYTES_PER_TOKEN)) if placement.device == "cpu" else None
+    job = Job(
+        kind="score",
+        checkpoint=str(checkpoint.path.absolute()),
+        fixed_set=str(set_path.absolute()),
+        run_dir=str(where.absolute()),
+        recipe=recipe.to_dict(),
+        device=config.device,
+        options={"read_only": config.read_only, "share_gpu": share_gpu, **(options or {})},
+    )
+    return Order(job, checkpoint, facts, placement, seconds, digest)
+
+
+def run_of(target: Path, checkpoint: Checkpoint) -> Path:
+    """The run that a checkpoint belongs to: what holds its `global_step_N` or `checkpoint-N`, else the target."""
+    path = checkpoint.path.absolute()
+    inside = target.absolute() not in {path, path.parent} and path.is_relative_to(target.absolute())
+    if inside and target.is_dir():
+        return target
+    for parent in (path, *path.parents):
+        if parent.name.startswith(("global_step_", "checkpoint-")):
+            return parent.parent
+    return path.parent
+
+
+def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> Path:
+    """The fixed set: the one given, else the configuration's, else ScoringError with the remedy."""
+    if given is not None:
+        path = given
+    elif config.fixed_set:
+        path = Path(config.fixed_set).expanduser()
+        path = path if path.is_absolute() else run_dir / path
+    else:
+        raise ScoringError(
+            f"{run_dir}: no fixed set; make one with `critictui prepare` and pass it with --fixed-set, "
+            "or name it in critictui.toml (fixed_set = ...)"
+        )
+    if not path.is_file():
+        raise ScoringError(f"{path}: no such file; make a fixed set with `critictui prepare`")
+    return path
+
+
+def already_scored(order: Order) -> ScoreResult | None:
+    """The result that this order would make again, if it is there."""
+    recipe = recipe_from(order.job.recipe).id
+    for result in ResultsFolder(Path(order.job.run_dir)).poll():
+        same_set = result.fixed_set.sha256 == order.set_sha256 and recipe_from(result.recipe).id == recipe
+        if same_set and result.checkpoint_fingerprint == order.audit.fingerprint:
+            return result
+    return None
+
+
+def require_finished(outcome: Finished | Failed) -> Finished:
+    """The result, or the exception whose exit status fits: ScoringError (2) for bad input, JobFailedError (3) else."""
+    from critictui.errors import JobFailedError
+
+    if isinstance(outcome, Finished):
+        return outcome
+    if outcome.reason in {"refused", "missing-extra"}:
+        raise ScoringError(outcome.message)
+    raise JobFailedError(outcome.message)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
