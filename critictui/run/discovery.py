@@ -1,0 +1,207 @@
+"""Runs under a path: a directory tree goes in, a slice of time at a time, and the runs found so far come out.
+
+A run is what one directory of event files belongs to: the highest directory, below the target, that holds no other.
+So the log and the checkpoints beside the event directory belong to it. Where there is at most one event directory,
+the target itself is the run. Files of metrics outside of every such directory are runs by themselves, by directory,
+or each its own where one directory holds several logs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from critictui.run.grouping import FoundFile, FoundRun, grouped
+from critictui.run.kinds import kind_of, plausible, why_not
+from critictui.run.text import sanitise_line
+
+_LEFT_OUT = frozenset({"critictui", "__pycache__", "node_modules", "site-packages", "huggingface", "wandb", "mlruns"})
+_SHARDS = ("global_step_",)
+"""Directories with nothing but a checkpoint in them; `checkpoint-N` of Hugging Face keeps a trainer's state."""
+_LOOK_AGAIN = 3.0
+_SHARE = 20
+_MOST_DOUBTS = 2000
+_ENTRIES_A_CHECK = 32
+_MOST_NAMED = 3
+_REGROUP = 1.2
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A directory that was listed."""
+
+    path: Path
+    modified: int
+
+
+class Scanner:
+    """Searches for runs under `target`, a directory or one file. `step` does a slice of it; call it now and then."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.scanned = 0
+        """Directory entries looked at so far."""
+        self.passed_over = 0
+        """Look-alikes, special files and loops that were not followed."""
+        self.notices: tuple[str, ...] = ()
+        self.complete = False
+        """Everything was seen once."""
+        self._files: dict[Path, FoundFile] = {}
+        self._doubts: dict[Path, int] = {}
+        self._folders: dict[tuple[int, int], _Folder] = {}
+        self._waiting: deque[Path] = deque([target])
+        self._work: Iterator[None] | None = None
+        self._next_look = 0.0
+        self._runs: tuple[FoundRun, ...] = ()
+        self._version = 0
+        self._grouped = (-1, 0)
+        self._passed: set[Path] = set()
+        self._alike: dict[Path, str] = {}
+
+    def step(self, seconds: float) -> bool:
+        """Search for at most about `seconds`. True while the first search is not through."""
+        now = time.monotonic()
+        deadline = now + seconds
+        if self._work is None:
+            if not self._waiting and now < self._next_look:
+                return False
+            self._work = self._search()
+        began = now
+        for count, _ in enumerate(self._work):
+            if count % _ENTRIES_A_CHECK == 0 and time.monotonic() >= deadline:
+                return not self.complete
+        self._work = None
+        self.complete = True
+        self._next_look = time.monotonic() + max(_LOOK_AGAIN, _SHARE * (time.monotonic() - began))
+        return False
+
+    def finish(self) -> None:
+        """Search everything, for commands that read a directory once."""
+        while self.step(1.0):
+            pass
+
+    @property
+    def runs(self) -> tuple[FoundRun, ...]:
+        """The runs found so far, by name. Grouping them costs time, so while many are coming it is done seldom."""
+        version, count = self._grouped
+        due = self.complete or len(self._files) >= _REGROUP * count
+        if self._version != version and due:
+            self._runs = grouped(self.target, self._files.values())
+            self._grouped = (self._version, len(self._files))
+        return self._runs
+
+    def _search(self) -> Iterator[None]:
+        """All the work there is, an entry at a time."""
+        if self.complete:
+            yield from self._look_again()
+        elif not self.target.is_dir():
+            self._waiting.clear()
+            self._consider(self.target, named=False)
+        while self._waiting:
+            yield from self._list(self._waiting.popleft())
+        if not self.complete:
+            self._version += 1  # what was put off is grouped now
+
+    def _look_again(self) -> Iterator[None]:
+        """Directories whose time stamp moved, and files that were in doubt and grew."""
+        for folder in list(self._folders.values()):
+            yield
+            try:
+                moved = folder.path.stat().st_mtime_ns != folder.modified
+            except OSError:
+                continue  # deleted: what was read of it is kept
+            if moved:
+                self._waiting.append(folder.path)
+        for path, size in list(self._doubts.items()):
+            yield
+            try:
+                if path.stat().st_size != size:
+                    self._consider(path, named=path != self.target)
+            except OSError:
+                self._doubts.pop(path, None)
+        if not self._folders:
+            self._waiting.append(self.target)
+
+    def _list(self, path: Path) -> Iterator[None]:
+        """Look at the entries of one directory."""
+        try:
+            found = path.stat()
+            key = (found.st_dev, found.st_ino)
+            known = self._folders.get(key)
+            if known is not None and known.path != path and known.path.exists():
+                self._pass_over(path)
+                return
+            with os.scandir(path) as entries:
+                self._folders[key] = _Folder(path, found.st_mtime_ns)
+                for entry in entries:
+                    self.scanned += 1
+                    self._look_at(entry)
+                    yield
+        except OSError:
+            self._pass_over(path)
+
+    def _look_at(self, entry: os.DirEntry[str]) -> None:
+        name = entry.name
+        try:
+            if entry.is_dir():
+                if not name.startswith((".", *_SHARDS)) and name not in _LEFT_OUT:
+                    path = Path(entry.path)
+                    if path.name.startswith("checkpoint-"):
+                        state = path / "trainer_state.json"
+                        if state.is_file():
+                            self._consider(state)
+                    else:
+                        self._waiting.append(path)
+            elif plausible(name) and not name.startswith("."):
+                self._consider(Path(entry.path))
+        except OSError:
+            self._pass_over(Path(entry.path))
+
+    def _consider(self, path: Path, *, named: bool = True) -> None:
+        """Take a file if it holds metrics, remember it if it may yet, or pass it over."""
+        if path in self._files:
+            return
+        try:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                self._pass_over(path)
+                return
+            kind = kind_of(path, named=named)
+        except OSError:
+            self._pass_over(path)
+            return
+        if kind is not None:
+            self._files[path] = FoundFile(path, kind, found.st_mtime)
+            self._doubts.pop(path, None)
+            self._alike.pop(path, None)
+            self._version += 1
+            return
+        if "tfevents" in path.name and path not in self._alike:
+            self._alike[path] = why_not(path)
+            self._pass_over(path)
+            self.notices = _notices(self._alike, self.target)
+        if path in self._doubts or len(self._doubts) < _MOST_DOUBTS:
+            self._doubts[path] = found.st_size
+
+    def _pass_over(self, path: Path) -> None:
+        if path not in self._passed:
+            self.passed_over += 1
+            if len(self._passed) < _MOST_DOUBTS:
+                self._passed.add(path)
+
+
+def _notices(alike: dict[Path, str], target: Path) -> tuple[str, ...]:
+    """One sentence a reason, with the first few names."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in alike.items():
+        by_reason.setdefault(reason, []).append(os.path.relpath(path, target))
+    out = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        out.append(sanitise_line(f"passed over {', '.join(names[:_MOST_NAMED])}{more}: {reason}"))
+    return tuple(out)

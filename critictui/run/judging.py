@@ -1,0 +1,112 @@
+"""What a run is up to: its series, hints and what was seen to change go in; state, step and pace come out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from critictui.run.facts import RunState, Seam, Session
+from critictui.run.series import Series
+from critictui.run.source import RunHints
+
+SHORTEST_SILENCE = 600.0
+"""Seconds without any change after which a run can be called stalled at all."""
+PACES_OF_SILENCE = 5.0
+_RECENT = 50
+_STEP_TIMES = ("timing_s/step", "perf/time_per_step")
+_FEWEST_SEEN = 3
+_MOST_EPOCHS = 1000
+
+
+def newest_step(series: Mapping[str, Series], stand_ins: Mapping[str, str], session: int | None) -> int | None:
+    """The newest step of the current session.
+
+    Metrics that the project knows are asked first: others may count frames or batches as their steps. Without any of
+    them it is the highest last step that at most doubles the median of the last steps.
+    """
+    known = [series[tag] for tag in stand_ins.values() if tag in series]
+    for some in (known, list(series.values())):
+        lasts = [one.step[-1] for one in some if len(one) and (session is None or one.session[-1] >= session)]
+        if lasts:
+            middle = int(np.median(np.array(lasts, np.float64)))
+            return int(max((s for s in lasts if some is known or s <= 2 * abs(middle) + 10), default=max(lasts)))
+    return None
+
+
+def pace_of(series: Mapping[str, Series], stand_ins: Mapping[str, str], session: int) -> float | None:
+    """Seconds a step, the median over the last fifty steps; None while unknown.
+
+    From the time stamps of a metric that the project knows, or of the longest series; where the source has no times,
+    from what the trainer says a step took.
+    """
+    known = [series[tag] for tag in stand_ins.values() if tag in series]
+    for one in (*known, *sorted(series.values(), key=len, reverse=True)[:1]):
+        here = slice(max(0, len(one) - _RECENT - 1), None)
+        now = one.session[here] >= session
+        step, wall = one.step[here][now].astype(np.float64), one.wall_time[here][now]
+        with np.errstate(invalid="ignore", over="ignore"):
+            each = np.diff(wall) / np.diff(step)
+        each = each[np.isfinite(each) & (each > 0)]
+        if len(each) >= 2:
+            return float(np.median(each))
+    for tag in _STEP_TIMES:
+        if tag in series:
+            each = series[tag].value[-_RECENT:]
+            each = each[np.isfinite(each) & (each > 0)]
+            if len(each):
+                return float(np.median(each))
+    return None
+
+
+class SeenPace:
+    """Seconds a step by our own clock, for sources without times."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=20)
+
+    def note(self, now: float, step: int | None) -> None:
+        """Take the newest step at a moment of the monotonic clock."""
+        if step is None or (self._seen and step == self._seen[-1][1]):
+            return
+        if self._seen and step < self._seen[-1][1]:
+            self._seen.clear()
+        self._seen.append((now, step))
+
+    @property
+    def pace(self) -> float | None:
+        """The median, once three changes were seen."""
+        if len(self._seen) <= _FEWEST_SEEN:
+            return None
+        pairs = list(self._seen)[1:]
+        return float(np.median([(b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(pairs)]))
+
+
+def state_of(
+    step: int | None, hints: Sequence[RunHints], total: int | None, silence: float, pace: float | None
+) -> RunState:
+    """running, stalled, finished or empty; `silence` is how long nothing changed, by our clock, in seconds."""
+    if step is None:
+        return "empty"
+    if any(hint.finished for hint in hints) or (total is not None and step >= total):
+        return "finished"
+    return "stalled" if silence > max(SHORTEST_SILENCE, PACES_OF_SILENCE * (pace or 0.0)) else "running"
+
+
+def seams_of(
+    sessions: Sequence[Session], epoch: Series | None, epoch_steps: int | None, step: int | None
+) -> tuple[Seam, ...]:
+    """Where restarts and epochs begin, by step. Epochs from a logged epoch, or from how many steps one has."""
+    seams = [Seam(s.first_step, "restart", f"restart {s.number}") for s in sessions[1:]]
+    if epoch is not None and len(epoch) > 1:
+        finite = np.isfinite(epoch.value) & (np.abs(epoch.value) < 2**53)
+        number, at = np.floor(epoch.value[finite]), epoch.step[finite]
+        turns = np.flatnonzero(number[1:] > number[:-1]) + 1
+        seams += [Seam(int(at[k]), "epoch", f"epoch {int(number[k]) + 1}") for k in turns[:_MOST_EPOCHS].tolist()]
+    elif epoch_steps and step is not None:
+        last = min(math.ceil(step / epoch_steps), _MOST_EPOCHS)
+        seams += [Seam(k * epoch_steps + 1, "epoch", f"epoch {k + 1}") for k in range(1, last)]
+    return tuple(sorted(seams, key=lambda seam: (seam.step, seam.kind)))

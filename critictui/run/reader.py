@@ -1,0 +1,221 @@
+"""One run, read as it grows: a path goes in, and a frozen snapshot comes out of every poll.
+
+Everything here happens in the thread that polls. A poll costs what is new, not what is loaded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from critictui.config import Config
+from critictui.run import metrics
+from critictui.run.aliases import stand_ins
+from critictui.run.derived import Margin
+from critictui.run.discovery import Scanner
+from critictui.run.facts import RunSnapshot
+from critictui.run.grouping import FoundFile, FoundRun
+from critictui.run.judging import SeenPace, newest_step, pace_of, seams_of, state_of
+from critictui.run.kinds import source_of
+from critictui.run.profiles import profile_of
+from critictui.run.series import Series
+from critictui.run.source import Budget, RunError, Source
+from critictui.run.store import Store
+
+_SEARCH_SHARE = 0.25
+_LEAST_SHARE = 0.002
+_WHOLE = Budget(bytes=64 << 20, seconds=60.0)
+
+
+class RunReader:
+    """Reads the run at `path`, a run directory or one file. `extra` are files that belong to it from elsewhere.
+
+    Never raises while it polls: what goes wrong with a file is in the snapshot's facts.
+    """
+
+    def __init__(self, path: Path, config: Config, extra: Sequence[FoundFile] = ()) -> None:
+        self.path = path
+        self._config = config
+        self._extra = tuple(extra)
+        self._scanner = Scanner(path)
+        self._store = Store(config.aliases)
+        self._sources: dict[Path, Source] = {}
+        self._names: dict[Path, str] = {}
+        self._margin = Margin()
+        self._seen = SeenPace()
+        self._tags: tuple[str, ...] = ()
+        self._metrics: dict[str, str] = {}
+        self._grew_at: float | None = None
+        self._grew_time: float | None = None
+        self._sizes: dict[Path, int] = {}
+        self._turn = 0
+        self._snapshot: RunSnapshot | None = None
+        self._looked: tuple[object, ...] = ()
+        self._more = True
+
+    def poll(self, budget: Budget) -> RunSnapshot:
+        """Read what is new, within the budget; the same object as before when nothing changed."""
+        deadline = time.monotonic() + budget.seconds
+        searching = self._scanner.step(budget.seconds * _SEARCH_SHARE)
+        changed = self._find_sources()
+        changed |= self._read(Budget(budget.bytes, max(0.0, deadline - time.monotonic())))
+        self._more |= searching
+        looked = (searching, self._scanner.notices, self._state_now())
+        if self._snapshot is None or changed or looked != self._looked:
+            self._snapshot = self._taken(self._snapshot)
+            self._looked = (searching, self._scanner.notices, self._snapshot.state)
+        return self._snapshot
+
+    def read_all(self) -> RunSnapshot:
+        """Read everything there is, for commands that judge a run once.
+
+        Raises RunError where the path holds several runs, or nothing that can be read.
+        """
+        self._scanner.finish()
+        runs = self._scanner.runs
+        if self._run() is None and len(runs) > 1:
+            names = ", ".join(run.name for run in runs[:5]) + (" ..." if len(runs) > 5 else "")
+            raise RunError(f"{self.path}: holds {len(runs)} runs; give one of them: {names}")
+        snapshot = self.poll(_WHOLE)
+        while self._more:
+            snapshot = self.poll(_WHOLE)
+        return snapshot
+
+    @property
+    def more(self) -> bool:
+        """Bytes are waiting that the last poll's budget did not reach: poll again soon."""
+        return self._more
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for source in self._sources.values():
+            source.close()
+
+    # Finding and reading.
+
+    def _run(self) -> FoundRun | None:
+        """The run that stands at our path: among several, the one that lies there itself."""
+        runs = self._scanner.runs
+        if len(runs) == 1:
+            return runs[0]
+        return next((run for run in runs if run.path == self.path), None)
+
+    def _find_sources(self) -> bool:
+        run = self._run()
+        files = {file.path: file for file in (*(run.files if run is not None else ()), *self._extra)}
+        if files.keys() == self._sources.keys():
+            return False
+        for path in self._sources.keys() - files.keys():
+            self._sources.pop(path).close()
+            self._store.forget(self._names.pop(path))
+            self._sizes.pop(path, None)
+        for path, file in files.items():
+            if path not in self._sources:
+                self._names[path] = self._name_of(path)
+                self._sources[path] = source_of(path, self._names[path], file.kind)
+                self._grew_time = max(self._grew_time or 0.0, min(file.modified, time.time()))
+        return True
+
+    def _name_of(self, path: Path) -> str:
+        base = self.path if self.path.is_dir() or path != self.path else self.path.parent
+        return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+    def _read(self, budget: Budget) -> bool:
+        """Poll the sources in turn, each with its share of the budget, so that none waits for a large one."""
+        changed, self._more = False, False
+        deadline = time.monotonic() + budget.seconds
+        order = list(self._sources)
+        self._turn = (self._turn + 1) % max(1, len(order))
+        left = budget.bytes
+        for k, path in enumerate(order[self._turn :] + order[: self._turn]):
+            share = max(_LEAST_SHARE, (deadline - time.monotonic()) / max(1, min(4, len(order) - k)))
+            reading = self._sources[path].poll(Budget(max(1, left), share))
+            changed |= self._store.take(self._names[path], reading)
+            self._more |= reading.more
+            self._note_growth(path, reading.facts.size)
+            if time.monotonic() > deadline and reading.more:
+                self._more = True
+        return changed
+
+    def _note_growth(self, path: Path, size: int) -> None:
+        before = self._sizes.get(path)
+        if before is not None and before != size:
+            self._grew_at, self._grew_time = time.monotonic(), time.time()
+        self._sizes[path] = size
+
+    # What is known now.
+
+    def _silence(self) -> float:
+        """Seconds since anything grew, by the monotonic clock once we saw it grow."""
+        if self._grew_at is not None:
+            return time.monotonic() - self._grew_at
+        return max(0.0, time.time() - self._grew_time) if self._grew_time else 0.0
+
+    def _state_now(self) -> object:
+        known = self._snapshot
+        if known is None:
+            return None
+        return state_of(known.step, self._store.hints, known.total_steps, self._silence(), known.pace)
+
+    def _taken(self, before: RunSnapshot | None) -> RunSnapshot:
+        store = self._store
+        series = store.series()
+        self._map_metrics(series)
+        sessions = store.sessions()
+        current = sessions[-1].number if sessions else 0
+        hints, facts = store.hints, store.facts
+        step = newest_step(series, self._metrics, current)
+        self._seen.note(time.monotonic(), step)
+        pace = pace_of(series, self._metrics, current) or self._seen.pace
+        total = max((h.total_steps for h in hints if h.total_steps is not None), default=None)
+        each = next((h.epoch_steps for h in hints if h.epoch_steps is not None), None)
+        epoch = series.get(self._metrics.get(metrics.EPOCH, ""))
+        size, read = sum(f.size for f in facts), sum(min(f.read, f.size) for f in facts)
+        filling = any(f.state == "filling" for f in facts)
+        return RunSnapshot(
+            path=self.path,
+            name=self.path.resolve().name,
+            version=before.version + 1 if before is not None else 1,
+            state=state_of(step, hints, total, self._silence(), pace),
+            series=series,
+            metrics=dict(self._metrics),
+            sessions=sessions,
+            seams=seams_of(sessions, epoch, each, step),
+            sources=facts,
+            skipped=store.skipped,
+            profile=profile_of(self._tags, [h.profile for h in hints]),
+            step=step,
+            total_steps=total,
+            epoch_steps=each,
+            pace=pace,
+            last_change=self._grew_time,
+            progress=read / size if filling and size else 1.0,
+            notices=(*self._several(), *store.notices, *self._scanner.notices),
+        )
+
+    def _map_metrics(self, series: dict[str, Series]) -> None:
+        """Which tag stands for which metric; the margin is derived where no tag gives it."""
+        tags = tuple(series)
+        if tags != self._tags:
+            self._tags = tags
+            self._metrics = stand_ins(tags, self._config.aliases)
+        have = self._metrics
+        if metrics.SCORE_DIFF in series or have.get(metrics.SCORE_DIFF, metrics.SCORE_DIFF) != metrics.SCORE_DIFF:
+            return
+        if metrics.TEACHER_MEAN in have and metrics.STUDENT_MEAN in have:
+            margin = self._margin.update(series[have[metrics.TEACHER_MEAN]], series[have[metrics.STUDENT_MEAN]])
+            if len(margin):
+                series[metrics.SCORE_DIFF] = margin
+                have[metrics.SCORE_DIFF] = metrics.SCORE_DIFF
+
+    def _several(self) -> tuple[str, ...]:
+        """Notices about what lies at the path, and about writers that wrote at once."""
+        out = []
+        runs = self._scanner.runs
+        if self._run() is None and len(runs) > 1:
+            out.append(f"{len(runs)} runs lie here: choose one of them")
+        writers = self._store.labelled
+        if writers:
+            out.append(f"{len(writers) + 1} writers wrote at the same time; kept apart: {', '.join(writers)}")
+        return tuple(out)
