@@ -1,0 +1,290 @@
+"""Whatever a worker does, the client comes back with what happened, and nothing of the worker is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from critictui.scoring.client import Patience, run_job, start_detached
+from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+
+JOB = Job("score", checkpoint="/nowhere/critic", fixed_set="/nowhere/set.jsonl")
+QUICK = Patience(heartbeat=20.0, stall=60.0, grace=1.0)
+
+PROLOGUE = """
+import json, os, signal, socket, struct, sys, time
+channel = socket.socket(fileno=int(sys.argv[sys.argv.index("--channel") + 1]))
+def exactly(n):
+    data = b""
+    while len(data) < n:
+        data += channel.recv(n - len(data))
+    return data
+job = json.loads(exactly(struct.unpack(">I", exactly(4))[0]))
+def send(**value):
+    body = json.dumps(value).encode()
+    channel.sendall(struct.pack(">I", len(body)) + body)
+def progress(phase="score", done=1, total=2):
+    send(type="progress", phase=phase, done=done, total=total, tokens_per_second=0, seconds_left=None, message="")
+def finish():
+    send(type="finished", result={"d_acc": 0.75, "job": job["kind"]}, saved=None)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Callable[[str], list[str]]:
+    """A real program that behaves as its source says."""
+
+    def make(source: str) -> list[str]:
+        path = tmp_path / "worker.py"
+        path.write_text(PROLOGUE + textwrap.dedent(source))
+        return [sys.executable, str(path)]
+
+    return make
+
+
+def run(command: list[str], patience: Patience = QUICK) -> tuple[Finished | Failed, list[JobMessage]]:
+    messages: list[JobMessage] = []
+    outcome = asyncio.run(run_job(JOB, messages.append, patience=patience, command=command))
+    assert messages[-1] is outcome
+    return outcome, messages
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended: no such id, or a zombie that its own parent has to reap."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+def test_a_good_worker_reports_and_finishes(worker: Callable[[str], list[str]]) -> None:
+    outcome, messages = run(worker("progress(done=1); progress(done=2); finish()"))
+    assert outcome == Finished({"d_acc": 0.75, "job": "score"})
+    assert [m.done for m in messages if isinstance(m, Progress)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL (signal 9)"),
+        ("signal.signal(signal.SIGSEGV, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV (signal 11)"),
+        ("os.kill(os.getpid(), signal.SIGBUS)", "SIGBUS (signal 7)"),
+        ("sys.exit(0)", "exit status 0 and without a result"),
+        ("sys.exit(1)", "exit status 1"),
+        ("raise ValueError('boom')", "boom"),
+        ("channel.sendall(b'\\xff' * 64); time.sleep(60)", "garbage"),
+        ("channel.sendall(struct.pack('>I', 5) + b'nope!')", "garbage"),
+        ("send(type='result', good=True)", "garbage"),
+        ("send(type='failed', reason='bored', message='x')", "garbage"),
+        ("channel.sendall(struct.pack('>I', 500) + b'{'); channel.close(); sys.exit(3)", "in the middle of a message"),
+    ],
+)
+def test_a_worker_that_breaks_is_a_crash_in_words(worker: Callable[[str], list[str]], source: str, said: str) -> None:
+    outcome, _ = run(worker(f"progress()\n{source}"))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "crashed"
+    assert said in outcome.message
+
+
+def test_a_gigabyte_of_errors_is_read_and_dropped_and_its_end_is_shown_safely(
+    worker: Callable[[str], list[str]],
+) -> None:
+    outcome, _ = run(
+        worker(
+            r"""
+            block = b"x" * (1 << 20)
+            for _ in range(64):
+                os.write(2, block)
+            print("\non standard output", flush=True)
+            os.write(2, b"\n\x1b]0;title\x07\x1b[31mlast \x9bwords\x1b[0m\r\n\xff\xfe\n")
+            os._exit(5)
+            """
+        )
+    )
+    assert isinstance(outcome, Failed)
+    assert "last" in outcome.message
+    assert "on standard output" in outcome.message
+    assert all(character.isprintable() or character == "\n" for character in outcome.message)
+    assert len(outcome.message) < 4000
+
+
+def test_what_is_printed_never_mixes_with_the_messages(worker: Callable[[str], list[str]]) -> None:
+    outcome, _ = run(worker("print('{}' * 1000, flush=True); progress(); print('\\0' * 99); finish()"))
+    assert isinstance(outcome, Finished)
+
+
+def test_a_silent_worker_that_ignores_terminate_is_ended(worker: Callable[[str], list[str]]) -> None:
+    source = "signal.signal(signal.SIGTERM, signal.SIG_IGN); progress(phase=str(os.getpid())); time.sleep(600)"
+    outcome, messages = run(worker(source), Patience(heartbeat=3.0, stall=60.0, grace=0.5))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "hung"
+    assert isinstance(messages[0], Progress)
+    assert gone(int(messages[0].phase))
+
+
+def test_a_stopped_worker_is_ended(worker: Callable[[str], list[str]]) -> None:
+    source = "progress(phase=str(os.getpid())); os.kill(os.getpid(), signal.SIGSTOP)"
+    outcome, messages = run(worker(source), Patience(heartbeat=3.0, stall=60.0, grace=0.5))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "hung"
+    assert isinstance(messages[0], Progress)
+    assert gone(int(messages[0].phase))
+
+
+def test_a_worker_that_lives_but_gets_nowhere_is_ended(worker: Callable[[str], list[str]]) -> None:
+    outcome, _ = run(worker("while True: progress(); time.sleep(0.02)"), Patience(heartbeat=20, stall=0.5, grace=1))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "hung"
+    assert "no progress in 'score'" in outcome.message
+
+
+@pytest.mark.parametrize("end", ["finish()", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_children_of_the_worker_end_with_it(worker: Callable[[str], list[str]], end: str) -> None:
+    source = f"""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+    progress(phase=str(child))
+    {end}
+    """
+    outcome, messages = run(worker(source))
+    assert isinstance(outcome, Finished if end == "finish()" else Failed)
+    assert isinstance(messages[0], Progress)
+    assert wait_for(lambda: gone(int(messages[0].phase)))  # type: ignore[union-attr]
+
+
+def test_cancelling_ends_the_worker(worker: Callable[[str], list[str]]) -> None:
+    command = worker("progress(phase=str(os.getpid())); time.sleep(600)")
+
+    async def go() -> tuple[Finished | Failed, int]:
+        cancel = asyncio.Event()
+        seen: list[int] = []
+
+        def heard(message: JobMessage) -> None:
+            if isinstance(message, Progress):
+                seen.append(int(message.phase))
+                cancel.set()
+
+        return await run_job(JOB, heard, cancel=cancel, patience=QUICK, command=command), seen[0]
+
+    outcome, process = asyncio.run(go())
+    assert outcome == Failed("cancelled", "cancelled")
+    assert gone(process)
+
+
+def test_a_cancelled_task_ends_the_worker_too(worker: Callable[[str], list[str]]) -> None:
+    command = worker("progress(phase=str(os.getpid())); time.sleep(600)")
+
+    async def go() -> int:
+        started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def heard(message: JobMessage) -> None:
+            if isinstance(message, Progress) and not started.done():
+                started.set_result(int(message.phase))
+
+        task = asyncio.create_task(run_job(JOB, heard, patience=QUICK, command=command))
+        process = await started
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return process
+
+    assert gone(asyncio.run(go()))
+
+
+def test_a_worker_that_cannot_be_started_is_a_failure_and_the_next_one_works(
+    worker: Callable[[str], list[str]],
+) -> None:
+    outcome, _ = run(["/nowhere/python"])
+    assert isinstance(outcome, Failed)
+    assert "could not be started" in outcome.message
+    assert isinstance(run(worker("finish()"))[0], Finished)
+
+
+def test_no_descriptor_and_no_zombie_is_left(worker: Callable[[str], list[str]]) -> None:
+    run(worker("finish()"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    for source in ("finish()", "os._exit(3)", "channel.sendall(b'\\xff' * 8); time.sleep(60)"):
+        run(worker(source))
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_our_own_worker_refuses_what_it_cannot_read_in_words(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra [score]")
+    job = Job("score", checkpoint=str(tmp_path / "nothing"), fixed_set=str(tmp_path / "set.jsonl"))
+    outcome = asyncio.run(run_job(job))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason in {"refused", "vanished"}
+    assert "nothing" in outcome.message
+
+
+PARENT = """
+import asyncio, sys
+from critictui.scoring.client import run_job
+from critictui.scoring.jobs import Job
+asyncio.run(run_job(Job("score", checkpoint=sys.argv[1], fixed_set="x"), lambda m: print(m, flush=True)))
+"""
+
+
+def workers_of(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"critictui.worker" in arguments and str(parent).encode() in arguments:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_worker_dies_with_a_killed_parent(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra [score]")
+    fifo = tmp_path / "global_step_1"
+    fifo.mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()  # the worker has its job and imports torch
+    workers = workers_of(parent.pid)
+    assert workers
+    adjusted = Path(f"/proc/{workers[0]}/oom_score_adj").read_text().strip()
+    niceness = os.getpriority(os.PRIO_PROCESS, workers[0]) - os.getpriority(os.PRIO_PROCESS, parent.pid)
+    parent.kill()
+    parent.wait()
+    assert wait_for(lambda: all(gone(w) for w in workers), 10.0)
+    assert adjusted == "1000"
+    assert niceness > 0
+    parent.stdout.close()
+
+
+def test_a_detached_worker_goes_on_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra [score]")
+    log = tmp_path / "log" / "score.log"
+    process = start_detached(Job("score", checkpoint=str(tmp_path / "no"), fixed_set="x"), log)
+    assert wait_for(lambda: gone(process), 60.0)
+    os.waitpid(process, 0)
+    assert log.exists()
