@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from critictui.demo.critic import Batch, Scores
 from critictui.demo.task import Pair
 from critictui.demo.text import response_ids
+from critictui.worker.tokens import template_hash, tokenizer_hash
 
 GENERATION = {"temperature": 1.0, "top_p": 1.0, "n": 1}
 """The students' answers are drawn from their distribution as it is."""
@@ -31,13 +31,12 @@ def write_parquet(path: Path, pairs: Sequence[Pair]) -> None:
 
 def write_fixed_set(path: Path, pairs: Sequence[Pair], tokenizer: Any, *, seed: int) -> None:
     """One header line, then one line a prompt with the teacher's and the students' stored answers, ids included."""
-    template = str(tokenizer.chat_template)
     header = {
         "schema": 1,
         "kind": "critictui-fixed-set",
         "provenance": {"source": "critictui demo", "seed": seed, "prompts": len(pairs)},
-        "tokenizer_sha256": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-        "template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+        "tokenizer_sha256": tokenizer_hash(tokenizer),
+        "template_sha256": template_hash(tokenizer),
         "generation": GENERATION,
     }
     rows = [json.dumps(header, ensure_ascii=False)]

@@ -243,4 +243,5 @@ def template_hash(tokenizer: Any, chat_template: str | None = None) -> str:
     text = chat_template if chat_template is not None else getattr(tokenizer, "chat_template", None)
     if not text:
         return ""
-    return hashlib.sha256(json.dumps(text, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    plain = text if isinstance(text, str) else json.dumps(text, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
