@@ -45,6 +45,11 @@ class Shown:
     duplicates: int = 0
     pyramid: Pyramid = field(default_factory=Pyramid)
 
+    @property
+    def n(self) -> int:
+        """How many points are shown; a stream's own rows may go on with points that do not belong at the end."""
+        return self.columns.n if self.merged else self.taken
+
     def grow(self, rows: Columns) -> bool:
         """Take the new rows of the stream, which rise; False if they do not belong at the end."""
         if self.merged:
@@ -149,16 +154,17 @@ class Group:
         """Sessions in the first lane."""
         return self.lanes[0].sessions if self.lanes else 0
 
-    def add(self, source: str, batch: Scalars) -> None:
-        """Take a batch of one source."""
+    def add(self, source: str, batch: Scalars, *, filling: bool = False) -> None:
+        """Take a batch of one source; `filling` while more of its history is to come."""
         stream = self._stream(source, batch.writer)
+        stream.filling = stream.filling or filling
         was_flat, tags = stream.flat, len(stream.rows)
         grown, irregular = stream.add(batch)
         several = len(self.streams) > 1
         self.version += bool(irregular) or len(stream.rows) != tags
         if (
             stream.flat != was_flat
-            or (irregular and stream.begin_lives())
+            or (irregular and not stream.filling and stream.begin_lives())
             or (several and (irregular or len(stream.rows) != tags or not self._last(stream)))
         ):
             self._settled = False
@@ -173,15 +179,14 @@ class Group:
         self.streams = [stream for stream in self.streams if stream.source != source]
         self._settled = False
 
-    def fill(self, source: str, *, filling: bool) -> None:
-        """Note whether a source's history is still being read."""
+    def settle(self, source: str) -> None:
+        """The history of a source was read: put its points into file order and look for its lives."""
         for stream in self.streams:
-            if stream.source == source and stream.filling != filling:
-                stream.filling = filling
-                if not filling and stream.settle():
-                    stream.begin_lives()
-                    self._settled = False
-                    self.lanes = []
+            if stream.source == source and stream.filling:
+                stream.filling = False
+                moved, anew = stream.settle(), stream.begin_lives()
+                if moved or anew:
+                    self._settled, self.lanes = False, []
 
     def refresh(self) -> bool:
         """Bring what is shown up to date. False where that was put off, because history is still filling in."""

@@ -66,10 +66,12 @@ class Store:
             _add_skipped(told.skipped, skipped)
         if reading.notices:
             told.notices = tuple(dict.fromkeys((*told.notices, *reading.notices)))
+        filling = facts.state == "filling"
         for batch in reading.scalars:
             if len(batch.step):
-                group.add(name, batch)
-        group.fill(name, filling=facts.state == "filling")
+                group.add(name, batch, filling=filling)
+        if not filling:
+            group.settle(name)
         return new or bool(reading.scalars or reading.skipped or reading.notices)
 
     def forget(self, name: str) -> None:
@@ -147,27 +149,27 @@ class Store:
 
     def _series(self, label: str, shown: Shown, kind: SourceKind, shift: int) -> Series:
         before = self._made.get(label)
-        columns = shown.columns
-        if before is not None and before[0] is shown and before[1] == columns.n and before[2] == shift:
+        columns, n = shown.columns, shown.n
+        if before is not None and before[0] is shown and before[1] == n and before[2] == shift:
             return before[3]
         if shown.merged:
             session = np.maximum(columns.position + shift, 0) if shift else columns.position
         else:
-            session = self._repeated(max(shown.session + shift, 0))[: columns.n]
+            session = self._repeated(max(shown.session + shift, 0))[:n]
         series = Series(
             label,
             canonical(shown.tag, self._user),
             kind,
             ", ".join(shown.sources),
-            columns.step,
-            columns.wall,
-            columns.value,
+            columns.step[:n],
+            columns.wall[:n],
+            columns.value[:n],
             session,
             shown.pyramid,
             shown.superseded,
             shown.duplicates,
         )
-        self._made[label] = (shown, columns.n, shift, series)
+        self._made[label] = (shown, n, shift, series)
         return series
 
     def _repeated(self, session: int) -> NDArray[np.int64]:
