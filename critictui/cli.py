@@ -177,6 +177,35 @@ def explain(
 
 
 @cli.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Training data: parquet, JSONL or .pt.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The fixed set to make.")
+@click.option("--student", type=click.Path(path_type=Path), help="The student: a Hugging Face folder.")
+@click.option("--endpoint", help="An OpenAI-compatible server, as http://host:8000/v1.")
+@click.option("--model", help="The model that the server is asked for.")
+@click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="The variable that holds its key.")
+@click.option("--rollouts", type=click.Path(path_type=Path), help="verl's rollout_data_dir, joined with the data.")
+@click.option("--student-column", help="A column that holds the student's responses.")
+@click.option("--prompt-column", default="content", show_default=True)
+@click.option("--teacher-column", default="teacher_response", show_default=True)
+@click.option("--num-samples", default=100, show_default=True, help="Prompts; 0 takes all of them.")
+@click.option("--responses", default=4, show_default=True, help="Student responses a prompt.")
+@click.option("--seed", default=42, show_default=True)
+@click.option("--temperature", default=0.6, show_default=True)
+@click.option("--top-p", default=0.9, show_default=True)
+@click.option("--top-k", default=0, show_default=True, help="0 keeps all tokens.")
+@click.option("--max-new-tokens", default=512, show_default=True)
+@click.option("--batch-size", default=8, show_default=True, help="Responses in flight; it changes the pace alone.")
+@_device
+@click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
+@_json
+def prepare(as_json: bool, **flags: Any) -> int:
+    """Make the fixed set: prompts sampled once, student responses generated once, both stored."""
+    from critictui.scoring import prepare as making
+
+    return making.prepare(flags, as_json=as_json, print_json=_print)
+
+
+@cli.command()
 @_target
 @_fixed_set
 @_recipe
@@ -195,15 +224,80 @@ def score(
     """Score a critic on a fixed set. TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.scoring import commands
 
-    config = _settings(
-        _existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch
-    )
+    config = _settings(_existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch)
     how = commands.How(share_gpu=share_gpu, as_json=as_json, tell=_progress, end=_end_progress, print_json=_print)
     if follow:
         return commands.follow_run(target, config, fixed_set, how)
     if detach:
         return commands.score_detached(target, config, fixed_set, how)
     return commands.score_once(target, config, fixed_set, how)
+
+
+@cli.command()
+@_target
+@click.option("--headless", is_flag=True, help="No screen: one line an event, until a signal ends it.")
+@click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
+@click.option("--theme", help="A theme's name.")
+@click.option("--ascii", "ascii_only", is_flag=True, default=None, help="Draw with ASCII alone.")
+@click.option("--auto-score", is_flag=True, default=None, help="Score each new complete checkpoint by itself.")
+@_config
+def watch(
+    target: Path, headless: bool, read_only: bool | None, theme: str | None,
+    ascii_only: bool | None, auto_score: bool | None, config_file: Path | None,
+) -> int:  # fmt: skip
+    """Watch a run (or a directory of many) as it trains. `critictui RUN_DIR` does the same."""
+    flags = {"read_only": read_only, "theme": theme, "ascii": ascii_only, "auto_score": auto_score}
+    config = _settings(_existing(target), config_file, **flags)
+    if headless:
+        from critictui.monitor.daemon import watch_headless
+
+        return watch_headless(target, config)
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise InputError("watch needs a terminal; use `critictui check RUN_DIR`, or `watch --headless RUN_DIR`")
+    from critictui.tui.app import watch as watch_on_screen
+
+    return watch_on_screen(target, config)
+
+
+@cli.command()
+@_target
+@_json
+@click.option(
+    "--fail-on",
+    type=click.Choice(["info", "warning", "critical"]),
+    default="critical",
+    show_default=True,
+    help="Exit with status 1 when an alert of this severity, or worse, fires.",
+)
+@_config
+def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -> int:
+    """Read a run once, apply the rules, print the verdict."""
+    from critictui.monitor import check as checking
+
+    report = checking.check(target, _settings(_existing(target), config_file))
+    if as_json:
+        _print(report)
+    else:
+        click.echo(checking.render_check(report))
+    return 1 if checking.reached(report, fail_on) else 0
+
+
+@cli.command()
+@click.option("--test", "test_only", is_flag=True, required=True, help="Send a sample and say what happened.")
+@_config
+def notify(test_only: bool, config_file: Path | None) -> int:
+    """Try the notifications that the configuration sets up."""
+    from critictui.monitor.notify import SAMPLE, send_now
+
+    del test_only
+    sent = send_now(_settings(None, config_file).notify, SAMPLE)
+    if not sent:
+        raise InputError(
+            "no way to notify is set up; add `command`, `webhook` or `apprise` under [notify] in the config"
+        )
+    for one in sent:
+        click.echo(f"{'sent' if one.ok else 'FAILED'}  {one.way}: {one.said}")
+    return 0 if all(one.ok for one in sent) else 3
 
 
 def main() -> None:

@@ -1,0 +1,165 @@
+"""The alarm log on disk: alerts in, one JSON line a change of state, whoever watches and however often."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from critictui.health.alert import Alert
+from critictui.scoring.results import state_dir
+
+_LARGEST = 64 << 20
+_RETRY = 5.0
+_ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT}
+
+
+def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
+    """Where a run's alarm log is: in the run, or else in the user's state directory."""
+    return run_dir / "critictui" / "alarms.jsonl", state_dir(run_dir) / "alarms.jsonl"
+
+
+def line_of(alert: Alert, at: float) -> dict[str, object]:
+    """One line of the log: the contract's alert, its key, and when it was written (seconds since the epoch)."""
+    return {
+        "time": round(at, 3),
+        "key": alert.key,
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "state": alert.state,
+        "metric": alert.metric,
+        "since_step": alert.since_step,
+        "fired_step": alert.fired_step,
+        "resolved_step": alert.resolved_step,
+        "step": alert.step,
+        "value": plain_number(alert.value),
+        "threshold": plain_number(alert.threshold),
+        "message": alert.message,
+        "advice": alert.advice,
+    }
+
+
+def plain_number(value: float) -> float | str:
+    """A number that JSON can hold; `nan`, `inf` and `-inf` as text, as everywhere in this project."""
+    return value if math.isfinite(value) else str(value)
+
+
+class AlarmLog:
+    """Appends the state changes of one run's alerts.
+
+    A change is one (key, state), written once: it is looked for in the file first, under an advisory lock, so restarts
+    and other monitors of the run neither double nor lose a line. A line that a full disk did not take is kept and tried
+    again.
+    """
+
+    def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
+        self._paths = alarm_log_paths(run_dir)
+        self._place = 1 if read_only else 0
+        self._known: set[tuple[str, str]] = set()
+        self._read: dict[Path, int] = {}
+        self._waiting: dict[tuple[str, str], dict[str, object]] = {}
+        self._retry_at = 0.0
+        self._problem = ""
+
+    @property
+    def path(self) -> Path:
+        """The file that is written."""
+        return self._paths[self._place]
+
+    @property
+    def notice(self) -> str:
+        """What the user must know: lines that are not on disk yet. Empty when all is well."""
+        if not self._waiting:
+            return ""
+        return f"alarm log {self.path}: {self._problem}; {len(self._waiting)} lines are kept and tried again"
+
+    def record(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """Note the present states; returns the alerts whose change nobody had written down before."""
+        changed = [a for a in alerts if a.state != "pending" and (a.key, a.state) not in self._known]
+        if not changed and not self._waiting:
+            return []
+        self._read_all()
+        fresh = [a for a in changed if (a.key, a.state) not in self._known]
+        now = time.time()
+        for alert in fresh:
+            self._known.add((alert.key, alert.state))
+            self._waiting[(alert.key, alert.state)] = line_of(alert, now)
+        self.flush()
+        return fresh
+
+    def flush(self) -> None:
+        """Try to write what is waiting; at most every few seconds after a failure."""
+        if not self._waiting or time.monotonic() < self._retry_at:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            if error.errno in _ELSEWHERE and self._place == 0:
+                self._place = 1
+                self.flush()
+                return
+            self._problem = os.strerror(error.errno) if error.errno else str(error)
+            self._retry_at = time.monotonic() + _RETRY
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: the lines are still whole
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            written = self._read_file(self.path)
+            lines = [line for key, line in self._waiting.items() if key not in written]
+            text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode(
+                "utf-8", "replace"
+            )
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                text = b"\n" + text  # a writer died within a line
+            self._append(descriptor, text, size)
+        finally:
+            os.close(descriptor)
+        self._waiting.clear()
+        self._problem = ""
+
+    def _append(self, descriptor: int, text: bytes, size: int) -> None:
+        at = 0
+        try:
+            while at < len(text):
+                at += os.write(descriptor, text[at:])
+        except OSError:
+            with contextlib.suppress(OSError):  # no half line stays behind
+                os.ftruncate(descriptor, size)
+            raise
+
+    def _read_all(self) -> None:
+        for path in self._paths:
+            self._known |= self._read_file(path)
+
+    def _read_file(self, path: Path) -> set[tuple[str, str]]:
+        """The changes that others wrote since the last look."""
+        found: set[tuple[str, str]] = set()
+        try:
+            with path.open("rb") as file:
+                start = self._read.get(path, 0)
+                if os.fstat(file.fileno()).st_size < start:
+                    start = 0
+                file.seek(start)
+                data = file.read(_LARGEST)
+        except OSError:
+            return found
+        whole = data.rfind(b"\n") + 1
+        self._read[path] = start + whole
+        for line in data[:whole].split(b"\n"):
+            try:
+                value = json.loads(line) if line else None
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("state"), str):
+                found.add((value["key"], value["state"]))
+        return found

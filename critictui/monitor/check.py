@@ -1,0 +1,153 @@
+"""`critictui check`: a run directory is read once, judged once, and said in words or as one JSON object."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from critictui.config import Config
+from critictui.health.alert import SEVERITIES, Alert
+from critictui.monitor.alarm_log import plain_number
+from critictui.monitor.fixed_scores import fixed_scores
+from critictui.run.discovery import Scanner
+from critictui.run.facts import RunSnapshot
+from critictui.run.grouping import FoundRun
+from critictui.run.reader import RunReader
+from critictui.run.source import RunError
+from critictui.run.text import sanitise_line
+from critictui.scoring.results import ResultsFolder
+
+SCHEMA = 1
+
+
+def check(target: Path, config: Config) -> dict[str, object]:
+    """The contract's object for the run at `target`: a run directory, one file, or a parent of one run.
+
+    Raises RunError that names the runs when there are several, or when the path cannot be read.
+    """
+    from critictui.health.judge import Judge
+
+    found = _the_run(target)
+    reader = RunReader(found.path if found is not None else target, config, found.files if found is not None else ())
+    try:
+        run = reader.read_all()
+    finally:
+        reader.close()
+    run_dir = run.path.parent if run.path.is_file() else run.path
+    scores = fixed_scores(ResultsFolder(run_dir).poll())
+    judgement = Judge(config).update(run, scores, time.time())
+    return {
+        "schema": SCHEMA,
+        "run": str(run.path),
+        "state": run.state,
+        "step": run.step,
+        "updated": _stamp(run.last_change),
+        "verdict": judgement.verdict,
+        "metrics": _metrics(run),
+        "alerts": [alert_json(alert) for alert in judgement.alerts],
+        "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
+        "skipped": [
+            {"file": s.file, "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
+            for s in run.skipped
+        ],
+        "notices": list(run.notices),
+    }
+
+
+def _the_run(target: Path) -> FoundRun | None:
+    try:
+        target.stat()
+    except OSError as error:
+        raise RunError(f"{target}: {error.strerror}; give a run directory, or a file in one") from error
+    scanner = Scanner(target)
+    scanner.finish()
+    runs = scanner.runs
+    here = next((run for run in runs if run.path == target), None)
+    if here is None and len(runs) > 1:
+        newest = sorted(runs, key=lambda run: run.modified, reverse=True)
+        names = ", ".join(str(run.path) for run in newest[:5]) + (" ..." if len(runs) > 5 else "")
+        raise RunError(f"{target}: holds {len(runs)} runs; check one of them: {names}")
+    return here or (runs[0] if runs else None)
+
+
+def _stamp(seconds: float | None) -> str | None:
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _metrics(run: RunSnapshot) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for tag, series in sorted(run.series.items()):
+        last = series.last()
+        if last is not None:
+            found[tag] = {"step": last[0], "value": plain_number(last[1])}
+    return found
+
+
+def alert_json(alert: Alert) -> dict[str, object]:
+    """An alert with the fields of the contract."""
+    return {
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "state": alert.state,
+        "metric": alert.metric,
+        "since_step": alert.since_step,
+        "fired_step": alert.fired_step,
+        "resolved_step": alert.resolved_step,
+        "step": alert.step,
+        "value": plain_number(alert.value),
+        "threshold": plain_number(alert.threshold),
+        "message": alert.message,
+        "advice": alert.advice,
+    }
+
+
+def reached(report: Mapping[str, object], level: str) -> bool:
+    """Whether an alert that fires is at least as severe as `level`."""
+    alerts = cast("list[dict[str, object]]", report["alerts"])
+    least = SEVERITIES.index(level)
+    firing = [str(alert["severity"]) for alert in alerts if alert["state"] == "firing"]
+    return any(SEVERITIES.index(severity) >= least for severity in firing)
+
+
+_KEY_METRICS = ("critic/d_acc", "critic/score_diff", "critic/teacher_score_mean", "critic/student_score_mean")
+
+
+def render_check(report: Mapping[str, object]) -> str:
+    """The report in plain words, worst first, for a person at a terminal. Foreign text in it is made safe."""
+    step = f"step {report['step']}" if report["step"] is not None else "no step yet"
+    lines = [f"{_safe(report['run'])}: {report['verdict']} ({report['state']}, {step})"]
+    metrics = cast("dict[str, dict[str, object]]", report["metrics"])
+    if not metrics:
+        lines.append("  no scalars were found")
+    else:
+        known = [f"{name.removeprefix('critic/')} {metrics[name]['value']}" for name in _KEY_METRICS if name in metrics]
+        lines.append(f"  {len(metrics)} metrics" + (f"; last values: {', '.join(known)}" if known else ""))
+    for alert in cast("list[dict[str, object]]", report["alerts"]):
+        until = f", resolved at {alert['resolved_step']}" if alert["state"] == "resolved" else ""
+        mark = {"critical": "!!", "warning": "! ", "info": "  "}[str(alert["severity"])]
+        lines.append(
+            f"  {mark} {alert['severity']} {alert['rule']} ({alert['state']}{until}): {_safe(alert['message'])}"
+        )
+        if alert["state"] != "resolved" and alert["advice"]:
+            lines.append(f"       -> {_safe(alert['advice'])}")
+    for waiting in cast("list[dict[str, object]]", report.get("waiting", [])):
+        subject = " ".join(part for part in (str(waiting["rule"]), _safe(waiting["metric"])) if part)
+        lines.append(f"  not judged yet: {subject}: {_safe(waiting['needs'])}")
+    skipped = cast("list[dict[str, object]]", report["skipped"])
+    for s in skipped[:20]:
+        size = f"{s['records']} records, {s['bytes']} bytes"
+        lines.append(f"  skipped: {_safe(s['file'])} at byte {s['offset']}: {size}: {_safe(s['reason'])}")
+    if len(skipped) > 20:
+        lines.append(f"  skipped: {len(skipped) - 20} more, see --json")
+    lines += [f"  note: {_safe(notice)}" for notice in cast("list[object]", report.get("notices", []))]
+    return "\n".join(lines)
+
+
+def _safe(text: object) -> str:
+    return sanitise_line(str(text), 600)

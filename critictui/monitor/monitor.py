@@ -1,0 +1,253 @@
+"""The thread that keeps everything current: a path goes in, frozen snapshots come out, with and without a screen."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from critictui.config import Config
+from critictui.monitor.bell import Bell
+from critictui.monitor.guard import Guard
+from critictui.monitor.notify import Notifier, message_of
+from critictui.monitor.rows import RowReader
+from critictui.monitor.side import Side
+from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.monitor.watch import Watch
+from critictui.run.discovery import Scanner
+from critictui.run.grouping import FoundRun
+from critictui.run.source import Budget
+
+POLL = 1.0
+"""Seconds between looks when no bell rings: the truth on network file systems, and everywhere else a safety net."""
+_FILLING = Budget(bytes=4 << 20, seconds=0.010)
+_BREATH = 0.002
+"""Between slices of history, so that the thread that paints gets its turn."""
+_SOONEST = 0.015
+"""Between looks at a burst of writes: a step is dozens of records."""
+_SCAN_FIRST, _SCAN = 0.02, 0.005
+_CHOOSE_AFTER = 0.5
+_MOST_OVERLAID = 8
+
+
+class Monitor:
+    """Watches `target`, a run directory, a file in one, or a parent of many.
+
+    `listen` is called from the monitor's thread with each new snapshot and must not block. All methods may be called
+    from any thread, before `start` and after `stop` too. What fails is a notice in the snapshot; the thread goes on.
+    """
+
+    def __init__(self, target: Path, config: Config, listen: Callable[[Snapshot], None]) -> None:
+        self.target = target
+        self._config = config
+        self._listen = listen
+        self._rung = threading.Event()
+        self._stopping = False
+        self._orders: deque[Callable[[], None]] = deque()
+        self._thread = threading.Thread(target=self._run, name="critictui-monitor", daemon=True)
+        self._guard = Guard()
+        self._scanner = Scanner(target)
+        self._rows = RowReader(config)
+        self._bell = Bell(self._rung.set)
+        self._side = Side(self._rung.set)
+        self._notifier = Notifier(config.notify)
+        self._watches: dict[Path, Watch] = {}
+        self._main: Path | None = None
+        self._chosen = False
+        self._overlaid: tuple[Path, ...] = ()
+        self._quiet_until: dict[str, float] = {}
+        self._version = 0
+        self._changed = True
+        self._posted_at = -math.inf
+        self._round_at = -math.inf
+        self._began = time.monotonic()
+        self._seen: tuple[object, ...] = ()
+        self._armed: set[Path] = set()
+
+    # Orders, from any thread.
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; returns when the thread has ended, or after two seconds where a file system hangs."""
+        self._stopping = True
+        self._rung.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=2)
+
+    def select(self, path: Path) -> None:
+        """Put this run on the dashboard."""
+
+        def order() -> None:
+            self._main, self._chosen = path, True
+
+        self._order(order)
+
+    def overlay(self, paths: Sequence[Path]) -> None:
+        """Lay these runs over the selected one; an empty list takes all away."""
+
+        def order() -> None:
+            self._overlaid = tuple(dict.fromkeys(paths))[:_MOST_OVERLAID]
+
+        self._order(order)
+
+    def acknowledge(self, key: str) -> None:
+        """The user knows of this alert."""
+        self.snooze(key, math.inf)
+
+    def snooze(self, key: str, seconds: float) -> None:
+        """Say nothing of this alert for a while."""
+
+        def order() -> None:
+            self._quiet_until[key] = time.monotonic() + seconds
+
+        self._order(order)
+
+    def wake(self) -> None:
+        """Look at everything now: something happened that no bell tells of, a score was saved for instance."""
+        self._side.wake()
+        self._rung.set()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._rung.set()
+
+    # The thread.
+
+    def _run(self) -> None:
+        self._side.start()
+        try:
+            while not self._stopping:
+                self._rung.clear()
+                self._round_at = time.monotonic()
+                busy = self._guard.call("monitor", self._round, False)
+                self._guard.call("listener", self._post_if_due, None)
+                self._rest(busy=busy)
+        finally:
+            self._side.stop()
+            self._bell.close()
+            self._notifier.close()
+            for watch in self._watches.values():
+                watch.close()
+
+    def _rest(self, *, busy: bool) -> None:
+        """Wait for the bell, the next poll or the moment at which a held-back snapshot is due."""
+        if busy:
+            time.sleep(_BREATH)
+            return
+        wait = POLL
+        if self._changed:
+            wait = min(wait, max(0.0, self._posted_at + self._spacing() - time.monotonic()))
+        if self._scanning or self._rows.due:
+            wait = min(wait, _BREATH)
+        self._rung.wait(wait)
+        early = self._round_at + _SOONEST - time.monotonic()
+        if early > 0 and not self._stopping:
+            time.sleep(early)
+
+    @property
+    def _scanning(self) -> bool:
+        return not self._scanner.complete
+
+    @property
+    def _filling(self) -> bool:
+        return any(watch.filling for watch in self._watches.values())
+
+    def _round(self) -> bool:
+        """One look at everything; True if there is more to do at once."""
+        while self._orders:
+            self._orders.popleft()()
+            self._changed = True
+        searching = self._guard.call("search", self._search, False)
+        self._attend()
+        self._guard.call("bell", self._arm, None)
+        for path, watch in self._watches.items():
+            self._changed |= watch.poll(_FILLING, self._side.facts(watch.run_dir))
+            for alert in watch.news:
+                self._notifier.send(message_of(alert, path, watch.run))
+            watch.news.clear()
+        if len(self._scanner.runs) > 1 and not self._filling:
+            self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)
+        seen = (self._scanner.runs, self._notices(), self._quiet())
+        self._changed |= seen != self._seen
+        self._seen = seen
+        return self._filling or searching
+
+    def _search(self) -> bool:
+        searching = self._scanner.step(_SCAN_FIRST if self._version == 0 else _SCAN)
+        runs = self._scanner.runs
+        self._rows.found(runs)
+        known = {run.path for run in runs}
+        if not self._chosen and (self._main is None or (self._main not in known and runs)):
+            self._choose(runs)
+        return searching
+
+    def _choose(self, runs: Sequence[FoundRun]) -> None:
+        """The only run; among several the newest, once there was a moment to find it."""
+        waited = time.monotonic() - self._began > _CHOOSE_AFTER
+        if runs and (self._scanner.complete or waited):
+            self._main = max(runs, key=lambda run: run.modified).path
+
+    def _attend(self) -> None:
+        """Read the chosen runs, and only them."""
+        wanted = [p for p in dict.fromkeys((self._main, *self._overlaid)) if p is not None]
+        if list(self._watches) == wanted:
+            return
+        files = {run.path: run.files for run in self._scanner.runs}
+        for path in self._watches.keys() - set(wanted):
+            self._watches[path].close()
+        self._watches = {p: self._watches.get(p) or Watch(p, self._config, files.get(p, ())) for p in wanted}
+        self._side.watch([watch.run_dir for watch in self._watches.values()])
+        self._changed = True
+
+    def _arm(self) -> None:
+        """Before the files are looked at: what is written from now on rings."""
+        folders: set[Path] = set()
+        for watch in self._watches.values():
+            folders |= watch.folders
+        self._bell.arm(folders)
+
+    # What goes out.
+
+    def _quiet(self) -> frozenset[str]:
+        now = time.monotonic()
+        return frozenset(key for key, until in self._quiet_until.items() if until > now)
+
+    def _notices(self) -> tuple[str, ...]:
+        parts = (self._scanner.notices, (self._bell.notice,), self._notifier.notices, self._guard.notices)
+        watches = (watch.notices for watch in self._watches.values())
+        return tuple(dict.fromkeys(notice for part in (*parts, *watches) for notice in part if notice))
+
+    def _spacing(self) -> float:
+        return 1 / self._config.refresh if self._filling or self._scanning else _SOONEST
+
+    def _post_if_due(self) -> None:
+        if not self._changed or time.monotonic() < self._posted_at + self._spacing():
+            return
+        self._changed = False
+        self._posted_at = time.monotonic()
+        self._version += 1
+        self._listen(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        quiet = self._quiet()
+        watched: dict[Path, WatchedRun] = {}
+        for path, watch in self._watches.items():
+            state = watch.state(quiet)
+            if state is not None:
+                watched[path] = state
+        return Snapshot(
+            version=self._version,
+            target=self.target,
+            rows=self._rows.rows(watched),
+            watched=tuple(watched.values()),
+            scanned=self._scanner.scanned,
+            scanning=self._scanning,
+            passed_over=self._scanner.passed_over,
+            notices=self._notices(),
+        )

@@ -1,0 +1,227 @@
+"""Alerts that leave the terminal: a command, a webhook, or anything apprise speaks; never in the way of the monitor."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shlex
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from critictui.health.alert import SEVERITIES, Alert, Severity
+from critictui.run.facts import RunSnapshot
+
+SECONDS = 300.0
+"""Default of `min_seconds`: the same rule of the same run is not sent more often."""
+_PATIENCE = 20.0
+_WAITING = 100
+_KEYS = ("command", "webhook", "apprise", "min_severity", "min_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent."""
+
+    run: str
+    rule: str
+    severity: Severity
+    metric: str
+    step: int
+    message: str
+    advice: str
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        return f"{self.run}: {self.severity} {self.rule} at step {self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How one way of sending went."""
+
+    way: str
+    """`command`, `webhook https://host` or `apprise slack`: without the secrets in an address."""
+    ok: bool
+    said: str
+
+
+SAMPLE = Message(
+    run="sample-run",
+    rule="margin-collapse",
+    severity="critical",
+    metric="critic/score_diff",
+    step=310,
+    message="This is a test: nothing is wrong.",
+    advice="If you can read this, alerts will reach you here.",
+)
+
+
+def message_of(alert: Alert, path: Path, run: RunSnapshot | None) -> Message:
+    """An alert as it is sent."""
+    name = run.name if run is not None else path.name
+    return Message(name, alert.rule, alert.severity, alert.metric, alert.step, alert.message, alert.advice)
+
+
+def ways(config: Mapping[str, object]) -> tuple[list[tuple[str, Callable[[Message], str]]], list[str]]:
+    """(name, send) for every way that `[notify]` sets up, and a sentence for each setting that is not usable."""
+    found: list[tuple[str, Callable[[Message], str]]] = []
+    problems = [f"notify: {key!r} is no setting; there are {', '.join(_KEYS)}" for key in config if key not in _KEYS]
+    found += [
+        ("command", partial(_run_command, command)) for command in _texts(config, "command", problems, whole=True)
+    ]
+    for address in _texts(config, "webhook", problems):
+        parts = urllib.parse.urlsplit(address)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.append("notify: webhook must be an address that begins with http:// or https://")
+            continue
+        found.append((f"webhook {parts.scheme}://{parts.hostname}", partial(_post, address)))
+    found += [(f"apprise {a.split(':', 1)[0]}", partial(_apprise, a)) for a in _texts(config, "apprise", problems)]
+    return found, problems
+
+
+def _texts(config: Mapping[str, object], key: str, problems: list[str], *, whole: bool = False) -> list[str]:
+    value = config.get(key)
+    if not value:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [shlex.join(value)] if whole else list(value)
+    problems.append(f"notify: {key} must be text, or a list of texts")
+    return []
+
+
+def send_now(config: Mapping[str, object], message: Message) -> list[Sent]:
+    """Send by every way, one after the other, and say how each went. Nothing is raised."""
+    found, problems = ways(config)
+    sent = [Sent("configuration", ok=False, said=problem) for problem in problems]
+    for name, send in found:
+        try:
+            sent.append(Sent(name, ok=True, said=send(message)))
+        except Exception as error:  # noqa: BLE001  other people's services: whatever they do is a sentence here
+            sent.append(Sent(name, ok=False, said=f"{type(error).__name__}: {_without_address(error)}"[:300]))
+    return sent
+
+
+def _without_address(error: Exception) -> str:
+    """An error's text; addresses with their secrets do not go to a screen or a log."""
+    return " ".join(word if "://" not in word else "(address)" for word in str(error).split())
+
+
+def _run_command(command: str, message: Message) -> str:
+    """The command gets the message as JSON on stdin and in `CRITICTUI_*`; no shell is involved."""
+    environment = {f"CRITICTUI_{key.upper()}": str(value) for key, value in asdict(message).items()}
+    result = subprocess.run(
+        shlex.split(command),
+        input=json.dumps(asdict(message)).encode(),
+        env={**os.environ, **environment, "CRITICTUI_TITLE": message.title},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=_PATIENCE,
+        check=False,
+        start_new_session=True,
+    )
+    if result.returncode:
+        said = result.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+        raise RuntimeError(f"exit status {result.returncode} {said}")
+    return "exit status 0"
+
+
+def _post(address: str, message: Message) -> str:
+    """`text` is what Slack, Mattermost and their like show; the rest is for programs."""
+    body = {"text": f"{message.title}\n{message.message}\n{message.advice}", **asdict(message)}
+    request = urllib.request.Request(  # noqa: S310  only http and https get here
+        address, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
+        return f"status {answer.status}"
+
+
+def _apprise(address: str, message: Message) -> str:
+    try:
+        import apprise
+    except ImportError:
+        raise RuntimeError("needs the extra: pip install 'critictui[notify]'") from None
+    service = apprise.Apprise()
+    if not service.add(address):
+        raise RuntimeError("apprise does not understand this address")
+    kinds = {"info": "info", "warning": "warning", "critical": "failure"}
+    body = f"{message.message}\n{message.advice}"
+    if not service.notify(title=message.title, body=body, notify_type=kinds[message.severity]):
+        raise RuntimeError("the service did not take it")
+    return "sent"
+
+
+class Notifier:
+    """Sends from a thread of its own: `send` only puts the message in a bounded queue."""
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._config = config
+        found, problems = ways(config)
+        self._active = bool(found)
+        self._problems = tuple(problems)
+        self._failed: dict[str, str] = {}
+        self._lost = 0
+        self._least = _severity(config.get("min_severity"))
+        seconds = config.get("min_seconds", SECONDS)
+        self._seconds = float(seconds) if isinstance(seconds, (int, float)) else SECONDS
+        self._sent_at: dict[tuple[str, str, str], float] = {}
+        self._queue: queue.Queue[Message | None] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is not configured well, did not arrive, or was dropped."""
+        lost = (f"notify: {self._lost} messages were dropped, the queue was full",) if self._lost else ()
+        return (*self._problems, *(f"notify: {way}: {said}" for way, said in tuple(self._failed.items())), *lost)
+
+    def send(self, message: Message) -> bool:
+        """Queue a message, unless it is too mild or the same was sent a short while ago. Never waits."""
+        if not self._active or SEVERITIES.index(message.severity) < self._least:
+            return False
+        key = (message.run, message.rule, message.metric)
+        now = time.monotonic()
+        if now - self._sent_at.get(key, -self._seconds) < self._seconds:
+            return False
+        self._sent_at[key] = now
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            self._lost += 1
+            return False
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="critictui-notify", daemon=True)
+            self._thread.start()
+        return True
+
+    def _run(self) -> None:
+        while (message := self._queue.get()) is not None:
+            for sent in send_now(self._config, message):
+                if sent.ok:
+                    self._failed.pop(sent.way, None)
+                elif sent.way != "configuration":
+                    self._failed[sent.way] = sent.said
+
+    def close(self, patience: float = 5.0) -> None:
+        """Send what is waiting, for at most `patience` seconds."""
+        if self._thread is None:
+            return
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(timeout=patience)
+
+
+def _severity(value: object) -> int:
+    return SEVERITIES.index(value) if value in SEVERITIES else SEVERITIES.index("warning")

@@ -1,0 +1,143 @@
+"""What is looked at seldom and must hold nobody up: a run's checkpoints, their audits and its scores, in a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from critictui.checkpoint.audit import audit
+from critictui.checkpoint.checkpoint import Audit, Checkpoint
+from critictui.checkpoint.find import find_checkpoints
+from critictui.monitor.guard import Guard
+from critictui.scoring.result import ScoreResult
+from critictui.scoring.results import ResultsFolder
+
+SCORES_EVERY = 1.0
+CHECKPOINTS_EVERY = 4.0
+_SHARE = 20
+"""A look that took long is repeated only after this many times its cost."""
+_MOST_AUDITS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SideFacts:
+    """What this thread knows of one run."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """Newest step first."""
+    audits: tuple[tuple[Path, Audit], ...] = ()
+    scores: tuple[ScoreResult, ...] = ()
+    """Oldest step first."""
+    notices: tuple[str, ...] = ()
+
+
+class _Looked:
+    """One run directory and when it is to be looked at again."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.results = ResultsFolder(run_dir)
+        self.facts = SideFacts()
+        self.guard = Guard()
+        self.checkpoints_at = 0.0
+        self.audited: dict[Path, tuple[tuple[float, int], Audit]] = {}
+
+    def look(self) -> bool:
+        """Whether anything is different from the last look."""
+        before = self.facts
+        scores = self.guard.call("scores", self.results.poll, before.scores)
+        checkpoints: Sequence[Checkpoint] = before.checkpoints
+        if time.monotonic() >= self.checkpoints_at:
+            began = time.monotonic()
+            checkpoints = tuple(
+                self.guard.call(
+                    "checkpoints", lambda: find_checkpoints(self.run_dir, previous=before.checkpoints), checkpoints
+                )
+            )
+            took = time.monotonic() - began
+            self.checkpoints_at = time.monotonic() + max(CHECKPOINTS_EVERY, _SHARE * took)
+        self.guard.call("audit", lambda: self._audit_one(checkpoints), None)
+        kept = {c.path for c in checkpoints}
+        audits = tuple((path, found) for path, (_, found) in self.audited.items() if path in kept)
+        facts = SideFacts(tuple(checkpoints), audits, tuple(scores), (*self.results.notices, *self.guard.notices))
+        same = (
+            before.checkpoints == facts.checkpoints
+            and before.notices == facts.notices
+            and [id(found) for _, found in before.audits] == [id(found) for _, found in audits]
+            and [id(score) for score in before.scores] == [id(score) for score in facts.scores]
+        )
+        if not same:
+            self.facts = facts
+        return not same
+
+    def _audit_one(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """The newest complete checkpoint that has not been audited as it is now."""
+        for checkpoint in [c for c in checkpoints if c.state == "complete"][:_MOST_AUDITS]:
+            stamp = (checkpoint.modified, checkpoint.size)
+            known = self.audited.get(checkpoint.path)
+            if known is None or known[0] != stamp:
+                self.audited[checkpoint.path] = (stamp, audit(checkpoint))
+                return
+
+
+class Side:
+    """Looks after the run directories it is told of, and calls `changed` when one has something new."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._looked: dict[Path, _Looked] = {}
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="critictui-side", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; does not wait for a directory that hangs."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=0.5)
+
+    def wake(self) -> None:
+        """Look again now."""
+        with self._lock:
+            for looked in self._looked.values():
+                looked.checkpoints_at = 0.0
+        self._wake.set()
+
+    def watch(self, run_dirs: Sequence[Path]) -> None:
+        """These run directories from now on, and no others."""
+        with self._lock:
+            if set(run_dirs) == self._looked.keys():
+                return
+            self._looked = {path: self._looked.get(path) or _Looked(path) for path in run_dirs}
+        self._wake.set()
+
+    def facts(self, run_dir: Path) -> SideFacts:
+        """What is known of one of them."""
+        with self._lock:
+            looked = self._looked.get(run_dir)
+        return looked.facts if looked is not None else SideFacts()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            with self._lock:
+                every = list(self._looked.values())
+            for looked in every:
+                if self._stop.is_set():
+                    return
+                try:
+                    if looked.look():
+                        self._changed()
+                except Exception as error:  # noqa: BLE001  said in the snapshot; goes on
+                    looked.facts = replace(looked.facts, notices=(f"{looked.run_dir}: {error}",))
+                    self._changed()
+            self._wake.wait(SCORES_EVERY)

@@ -1,0 +1,135 @@
+"""One run that is read in full: its reader, its judge and its alarm log, and what the side thread knows of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from critictui.config import Config
+from critictui.health.alert import Alert, FixedScore, Judgement
+from critictui.monitor.alarm_log import AlarmLog
+from critictui.monitor.clock import AwakeClock
+from critictui.monitor.fixed_scores import fixed_scores
+from critictui.monitor.guard import Guard
+from critictui.monitor.side import SideFacts
+from critictui.monitor.snapshot import WatchedRun
+from critictui.run.facts import RunSnapshot
+from critictui.run.grouping import FoundFile
+from critictui.run.reader import RunReader
+from critictui.run.source import Budget
+
+_JUDGE_AGAIN = 5.0
+_SAY_AGAIN = 60.0
+"""Seconds after which an alert is said anew though only its clock has moved: at rest nothing is repainted."""
+_LIVE = 3600.0
+"""An alert of a run that changed within the last hour is news; one found in an old run is not."""
+UNKNOWN = Judgement("unknown")
+
+
+def _alike(one: Judgement, other: Judgement) -> bool:
+    """Whether two judgements of the same data differ in figures at most, such as the length of a silence."""
+
+    def shape(judgement: Judgement) -> tuple[object, ...]:
+        alerts = tuple((alert.key, alert.state, alert.severity) for alert in judgement.alerts)
+        return judgement.verdict, alerts, judgement.waiting
+
+    return shape(one) == shape(other)
+
+
+class Watch:
+    """Polls one run. Nothing is raised: a part that fails is a notice, and the last good state stays."""
+
+    def __init__(self, path: Path, config: Config, files: tuple[FoundFile, ...] = ()) -> None:
+        self.path = path
+        self.run_dir = path if not path.is_file() else path.parent
+        self.guard = Guard()
+        self.run: RunSnapshot | None = None
+        self.judgement = UNKNOWN
+        self.news: list[Alert] = []
+        """Alerts whose change was written down since somebody last emptied this list, and that are worth a message."""
+        self._config = config
+        self._files = files
+        self._reader = RunReader(path, config, files)
+        self._judge: object = None
+        self._clock = AwakeClock()
+        self._log = AlarmLog(self.run_dir, read_only=config.read_only)
+        self._judged: tuple[int, int] | None = None
+        self._judged_at = 0.0
+        self._said_at = 0.0
+        self._side = SideFacts()
+        self._scores: tuple[FixedScore, ...] = ()
+
+    @property
+    def filling(self) -> bool:
+        """There is more to read at once."""
+        return self._reader.more
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What does not work at present."""
+        return (*self.guard.notices, *((self._log.notice,) if self._log.notice else ()), *self._side.notices)
+
+    @property
+    def folders(self) -> set[Path]:
+        """The directories in which a change may mean news."""
+        base = self.run_dir
+        found = {base}
+        for source in self.run.sources if self.run is not None else ():
+            found.add((base / source.path).parent)
+        return found
+
+    def poll(self, budget: Budget, side: SideFacts) -> bool:
+        """Read, judge, write down; True if anything about the run is different now."""
+        before, failures = self.run, self.guard.failures
+        self.run = self.guard.call("reading", lambda: self._reader.poll(budget), before)
+        if self.guard.failures > failures:
+            # its state cannot be trusted any more: a new reader takes over, the last snapshot stays until it has one
+            self._reader.close()
+            self._reader = RunReader(self.path, self._config, self._files)
+        changed = self.run is not before
+        if before is None or (self.run is not None and before.last_change != self.run.last_change):
+            self._clock.something_changed()
+        if side is not self._side:
+            self._side, self._scores, changed = side, fixed_scores(side.scores), True
+        return self.guard.call("rules", self._judged_anew, False) or changed
+
+    def _judged_anew(self) -> bool:
+        now = self._clock.now()
+        self._log.flush()
+        if self.run is None or (self._reader.more and self.run.progress < 1):
+            return False
+        state = (self.run.version, id(self._side))
+        if state == self._judged and time.monotonic() - self._judged_at < _JUDGE_AGAIN:
+            return False
+        from critictui.health.judge import Judge
+
+        if not isinstance(self._judge, Judge):
+            self._judge = Judge(self._config)
+        before = self.judgement
+        found = self._judge.update(self.run, self._scores, now)
+        same = state == self._judged and _alike(before, found) and time.monotonic() - self._said_at < _SAY_AGAIN
+        self._judged, self._judged_at = state, time.monotonic()
+        if same:
+            return False
+        self.judgement, self._said_at = found, time.monotonic()
+        fresh = self._log.record(self.judgement.alerts)
+        if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
+            self.news.extend(alert for alert in fresh if alert.state == "firing")
+        return before != self.judgement
+
+    def state(self, acknowledged: frozenset[str]) -> WatchedRun | None:
+        """As the snapshot holds it."""
+        if self.run is None:
+            return None
+        return WatchedRun(
+            run=self.run,
+            judgement=self.judgement,
+            checkpoints=self._side.checkpoints,
+            audits=dict(self._side.audits),
+            scores=self._side.scores,
+            acknowledged=acknowledged,
+        )
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        self._reader.close()
