@@ -97,9 +97,9 @@ def looks_initialised(weight: np.ndarray, bias: float | None, init_std: float = 
 
     hf: normal(0, init_std) with a zero bias (transformers' `_init_weights`). trl: `nn.Linear`'s uniform(+-1/sqrt(d))
     for weight and bias. Each is tested by mean, variance and Kolmogorov-Smirnov distance, and refused where one of them
-    has a p-value under `_ERROR` / 3: an untouched head is called "no" about once in 1000. What fits is "undecided" where
-    the head has under `_ENOUGH` weights, and so is a head that fits both; a trained head passes for untouched where
-    training moved every weight by far less than `init_std` and left the bias at exactly 0 or there is none
+    has a p-value under `_ERROR` / 3: an untouched head is called "no" about once in 1000. What fits is "undecided"
+    where the head has under `_ENOUGH` weights, and so is a head that fits both; a trained head passes for untouched
+    where training moved every weight by far less than `init_std` and left the bias at exactly 0 or there is none
     (measured: a spread that grew by 10 % is told from an initial one in 75 % of cases at d = 1024, 99 % at 2048).
     """
     d = weight.size

@@ -1,0 +1,211 @@
+"""How fast a critic's shards become a model, and in how much memory: `python -m benchmarks.loading [--gigabytes 1.5]`.
+
+Writes FSDP shards (fp32, two ranks) and a safetensors copy of a random critic into a temporary directory, and compares,
+in one run and from the page cache, each load with a plain read of the same bytes into one buffer, and with the usual
+way (torch.load of every shard, torch.cat, load_state_dict). Each measurement runs in a process of its own, so that
+its peak memory is its own; the baseline is what that process takes with torch, transformers and the empty backbone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+GOAL_RATE, GOAL_MEMORY = 0.8, 1.2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=1.2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(_measure(options.one, Path(options.folder))))
+        return
+    with tempfile.TemporaryDirectory(prefix="critictui-loading-") as name:
+        folder = Path(name)
+        written = _child("write:" + str(options.gigabytes), folder)
+        print(f"a random critic of {written['bytes'] / 1e9:.2f} GB in float32, two shards; page cache; medians")
+        header = f"{'way':24} {'GB/s':>6} {'of plain read':>14} {'peak / model':>13} {'seconds':>8}"
+        print(header)
+        ways = ("read", "shards-float32", "shards-bfloat16", "safetensors-float32", "torch-merge-float32")
+        results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        for _ in range(options.repeats):  # interleaved: a busy moment of the machine hits every way
+            for way in ways:
+                results[way].append(_child(way, folder))
+        for way in ways:
+            rate = statistics.median(r["rate"] for r in results[way])
+            ratio = statistics.median(r["rate"] / p["rate"] for r, p in zip(results[way], results["read"], strict=True))
+            peak = statistics.median(r["peak"] for r in results[way])
+            seconds = statistics.median(r["seconds"] for r in results[way])
+            print(f"{way:24} {rate:6.2f} {ratio:13.2f}x {peak:13.2f} {seconds:8.2f}")
+        print(f"goals: at least {GOAL_RATE} of the plain read, at most {GOAL_MEMORY} of the model in host memory")
+
+
+def _child(way: str, folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.loading", "--one", way, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _measure(way: str, folder: Path) -> dict[str, float]:
+    kind, _, detail = way.partition(":")
+    if kind == "write":
+        return _write(folder, float(detail))
+    if kind == "read":
+        return _read(folder)
+    if kind == "torch-merge-float32":
+        return _torch(folder)
+    return _load(folder, kind)
+
+
+def _write(folder: Path, gigabytes: float) -> dict[str, float]:
+    import torch
+
+    hidden, inner, vocabulary = 1024, 2816, 32_000
+    per_layer = 4 * hidden * hidden + 3 * hidden * inner + 2 * hidden
+    layers = max(1, round((gigabytes * 1e9 / 4 - vocabulary * hidden) / per_layer))
+    config = {
+        "model_type": "llama",
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": False,
+    }
+    torch.manual_seed(0)
+    state = {"model.embed_tokens.weight": torch.randn(vocabulary, hidden) * 0.02}
+    for i in range(layers):
+        at = f"model.layers.{i}."
+        for name in ("q", "k", "v", "o"):
+            state[f"{at}self_attn.{name}_proj.weight"] = torch.randn(hidden, hidden) * 0.02
+        state[at + "mlp.gate_proj.weight"] = torch.randn(inner, hidden) * 0.02
+        state[at + "mlp.up_proj.weight"] = torch.randn(inner, hidden) * 0.02
+        state[at + "mlp.down_proj.weight"] = torch.randn(hidden, inner) * 0.02
+        state[at + "input_layernorm.weight"] = torch.ones(hidden)
+        state[at + "post_attention_layernorm.weight"] = torch.ones(hidden)
+    state |= {"model.norm.weight": torch.ones(hidden), "score.weight": torch.randn(1, hidden)}
+    _write_shards(folder / "global_step_1" / "critic", state, config)
+    from safetensors.torch import save_file
+
+    (folder / "merged").mkdir()
+    (folder / "merged" / "config.json").write_text(json.dumps(config))
+    save_file(state, folder / "merged" / "model.safetensors")
+    return {"bytes": float(sum(t.nbytes for t in state.values()))}
+
+
+def _write_shards(critic: Path, state: dict[str, Any], config: dict[str, Any]) -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Shard
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    (critic / "huggingface").mkdir(parents=True)
+    (critic / "huggingface" / "config.json").write_text(json.dumps(config))
+    for rank in (0, 1):
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=2)
+        mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("fsdp",))
+        shard = {}
+        for name, tensor in state.items():
+            parts = torch.chunk(tensor, 2, 0)
+            local = parts[rank].clone() if rank < len(parts) else tensor[:0].clone()
+            placed = [Shard(0)]
+            shard[name] = DTensor.from_local(
+                local, mesh, placed, shape=tensor.shape, stride=tensor.stride(), run_check=False
+            )
+        torch.save(shard, critic / f"model_world_size_2_rank_{rank}.pt")
+        dist.destroy_process_group()
+    (critic.parent / "data.pt").write_bytes(b"x")
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted((folder / "global_step_1" / "critic").glob("model_*.pt"))
+
+
+def _read(folder: Path) -> dict[str, float]:
+    """The shards' bytes into one buffer that is used again and again: what `cat` to /dev/null costs."""
+    buffer = bytearray(4 << 20)
+    total = 0
+    begin = time.perf_counter()
+    for file in _shards(folder):
+        with file.open("rb", buffering=0) as stream:
+            while got := stream.readinto(buffer):
+                total += got
+    seconds = time.perf_counter() - begin
+    return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 0.0}
+
+
+def _load(folder: Path, kind: str) -> dict[str, float]:
+    import torch
+
+    from critictui.checkpoint.find import resolve_target
+    from critictui.checkpoint.model_config import read_config
+    from critictui.worker.backbone import build_backbone
+    from critictui.worker.load import load_critic
+
+    form, _, dtype = kind.partition("-")
+    found = resolve_target(folder / ("merged" if form == "safetensors" else "global_step_1"))
+    build_backbone(read_config(found.path), "sdpa")  # imports are not what is measured
+    with _Peak() as peak:
+        begin = time.perf_counter()
+        critic = load_critic(found, dtype=dtype)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - begin
+    model = critic.parameters * getattr(torch, dtype).itemsize
+    return {"rate": found.size / seconds / 1e9, "seconds": seconds, "peak": peak.bytes / model}
+
+
+def _torch(folder: Path) -> dict[str, float]:
+    """torch.load of every shard, torch.cat, load_state_dict(assign=True)."""
+    import torch
+    import torch.distributed.tensor  # registers DTensor for torch.load
+
+    from critictui.checkpoint.model_config import read_config
+    from critictui.worker.backbone import build_backbone
+
+    files = _shards(folder)
+    backbone, _ = build_backbone(read_config(files[0].parent), "sdpa")
+    with _Peak() as peak:
+        begin = time.perf_counter()
+        parts = [torch.load(file, weights_only=False) for file in files]
+        merged = {name: torch.cat([part[name].to_local() for part in parts], 0) for name in parts[0]}
+        backbone.load_state_dict(
+            {n.removeprefix("model."): t for n, t in merged.items() if n.startswith("model.")}, assign=True
+        )
+        seconds = time.perf_counter() - begin
+    size = sum(file.stat().st_size for file in files)
+    return {"rate": size / seconds / 1e9, "seconds": seconds, "peak": peak.bytes / size}
+
+
+class _Peak:
+    """Growth of this process's peak resident memory, from the kernel's own high-water mark."""
+
+    bytes = 0
+
+    def __enter__(self) -> _Peak:
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present size
+        self._before = self._high()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bytes = self._high() - self._before
+
+    def _high(self) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main()
