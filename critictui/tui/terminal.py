@@ -50,13 +50,13 @@ class PatientWriter:
                 return
             self._waiting.append(encoded)
             self._bytes += len(encoded)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self, timeout: float = _PATIENCE) -> None:
         """Write what waits, for at most `timeout` seconds."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(timeout)
 
     def _run(self) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.pilot import Pilot
 
 from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.config import Config
 from critictui.health.alert import Alert, Judgement, NotEnoughData
 from critictui.monitor.snapshot import RunRow, Snapshot, WatchedRun
 from critictui.run import metrics as names
@@ -18,6 +23,9 @@ from critictui.run.pyramid import Pyramid
 from critictui.run.series import Series
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import FixedSetRef, ScoreResult
+from critictui.tui.app import CriticApp
+from critictui.tui.messages import SnapshotTaken
+from critictui.tui.supervised import crash_log_path
 
 NOW = 1_800_000_000.0
 STEPS = 310
@@ -154,7 +162,7 @@ def make_snapshot(*watched: WatchedRun, rows: int = 1, version: int = 1) -> Snap
 
 
 @pytest.fixture
-def snapshot() -> Snapshot:
+def case_snapshot() -> Snapshot:
     """The case of the domain."""
     return make_snapshot()
 
@@ -171,3 +179,119 @@ def snapshot_with() -> Callable[..., Snapshot]:
         return make_snapshot(dataclasses.replace(watched, run=run, **rest))
 
     return made
+
+
+class RecordingWatcher:
+    """Stands where the monitor stands and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def stop(self) -> None:
+        self.calls.append(("stop",))
+
+    def select(self, path: Path) -> None:
+        self.calls.append(("select", path))
+
+    def overlay(self, paths: tuple[Path, ...]) -> None:
+        self.calls.append(("overlay", *paths))
+
+    def acknowledge(self, key: str) -> None:
+        self.calls.append(("acknowledge", key))
+
+    def snooze(self, key: str, seconds: float) -> None:
+        self.calls.append(("snooze", key, seconds))
+
+    def wake(self) -> None:
+        self.calls.append(("wake",))
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes what belongs to the person who runs it; every test has the same terminal and clock."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    time.tzset()
+
+
+@pytest.fixture
+def make_app() -> Callable[..., CriticApp]:
+    """An app without threads, its clock stopped."""
+
+    def made(**settings: object) -> CriticApp:
+        app = CriticApp(Path("/runs"), Config(**settings), watching=False, clock=NOW)  # type: ignore[arg-type]
+        app.monitor = RecordingWatcher()
+        return app
+
+    return made
+
+
+@pytest.fixture
+def showing(make_app: Callable[..., CriticApp]) -> Callable[..., AbstractAsyncContextManager[Pilot[None]]]:
+    """`async with showing(snapshot, size) as pilot`: an app that has painted this snapshot, and raises its errors."""
+
+    @asynccontextmanager
+    async def shown(
+        snapshot: Snapshot | None = None,
+        size: tuple[int, int] = (80, 24),
+        app: CriticApp | None = None,
+        **settings: object,
+    ) -> AsyncIterator[Pilot[None]]:
+        app = app or make_app(**settings)
+        async with app.run_test(size=size) as pilot:
+            app.post_message(SnapshotTaken(snapshot or make_snapshot()))
+            await settled(pilot)
+            yield pilot
+            await settled(pilot)
+            assert app.errors == 0, crash_log_path().read_text()
+
+    return shown
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Every message is handled, every thread is done, and what they changed is painted.
+
+    Not `pilot.pause()`: it waits until the process is idle, which on a busy machine takes a second each time.
+    """
+    app = pilot.app
+    quiet = 0
+    for _ in range(4000):
+        await asyncio.sleep(0.001)
+        pumps = [app, *app._registry]
+        waiting = any(pump.message_queue_size or pump._next_callbacks for pump in pumps if pump._running)
+        painting = any(s._dirty_widgets or s._layout_required or s._callbacks for s in app.screen_stack[-1:])
+        working = any(worker.is_running for worker in app.workers)
+        quiet = 0 if waiting or painting or working else quiet + 1
+        if quiet >= 5:
+            return
+    raise TimeoutError("the screen does not settle")
+
+
+def screen_text(app: CriticApp) -> str:
+    """What the screen shows, line by line."""
+    width, height = app.size
+    rows = app.screen._compositor.render_strips(app.size) if width and height else []
+    return "\n".join("".join(segment.text for segment in row).rstrip() for row in rows)
+
+
+@pytest.fixture
+def text_of() -> Callable[[CriticApp], str]:
+    """What the screen shows, line by line."""
+    return screen_text
+
+
+@pytest.fixture
+def settle() -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Wait until everything that was asked for is on the screen."""
+    return settled
+
+
+@pytest.fixture
+def made_of() -> Callable[..., Snapshot]:
+    """`make_snapshot`, for tests that want other runs."""
+    return make_snapshot

@@ -181,7 +181,7 @@ class MetricsScreen(RunScreen):
                 plain(f"{name} {count}", "bold $accent" if name == here else "$text-muted")
                 for name, _, count in self._groups_near(here)
             ]
-            self.query_one("#groups", Words).say(Content(dot).join(parts) if parts else plain("no metric by that name"))
+            self.query_one("#groups", Words).say(plain(dot).join(parts) if parts else plain("no metric by that name"))
         self.query_one("#chosen", Words).say(self._chosen_words())
 
     def _groups_near(self, here: str) -> list[tuple[str, int, int]]:

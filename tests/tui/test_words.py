@@ -1,0 +1,65 @@
+"""Numbers and times in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from critictui.tui import words
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.769, "0.769"), (-3.08, "-3.08"), (5.85, "5.85"), (0.0, "0"), (1e-5, "1.0e-05"), (math.nan, "nan"),
+        (math.inf, "inf"), (-math.inf, "-inf"), (None, "-"), (123.456, "123"), (1234567.0, "1.2e+06"), (0.5, "0.500"),
+    ],
+)  # fmt: skip
+def test_a_number_is_short_and_keeps_its_meaning(value: float | None, said: str) -> None:
+    assert words.number(value) == said
+    assert len(words.number(value)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.84, "0.8s"),
+        (12, "12s"),
+        (59.6, "1m00s"),
+        (132, "2m12s"),
+        (11100, "3h05m"),
+        (190000, "2d04h"),
+        (None, "-"),
+        (-1, "-"),
+    ],
+)
+def test_a_duration_is_read_at_a_glance(seconds: float | None, said: str) -> None:
+    assert words.duration(seconds) == said
+
+
+def test_an_age_changes_a_dozen_times_and_says_when_next() -> None:
+    seconds, changes, last = 0.0, 0, words.age(0)
+    while (wait := words.next_age_change(seconds)) is not None:
+        assert words.age(seconds + wait - 1e-6) == last
+        seconds += wait
+        changes += 1
+        assert words.age(seconds) != last
+        last = words.age(seconds)
+    assert changes == 11
+    assert words.age(30) == "just now"
+
+
+@pytest.mark.parametrize("when", [None, math.nan, math.inf, -5.0, 1e300])
+def test_a_clock_time_that_no_clock_shows_is_a_dash(when: float | None) -> None:
+    assert words.clock(when) == "-"
+
+
+def test_bytes_have_a_unit_that_fits() -> None:
+    assert [words.size(n) for n in (0, 512, 1536, 29_500_000_000, 1 << 50)] == [
+        "0 B",
+        "512 B",
+        "1.5 K",
+        "27.5 G",
+        "1024.0 T",
+    ]
