@@ -83,6 +83,21 @@ def _notes(notes: tuple[str, ...]) -> None:
 
 @cli.command()
 @_target
+@_config
+@click.option("--format", "fmt", type=click.Choice(["jsonl", "csv", "parquet"]), help="Default: by the name of -o.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: stdout.")
+@click.option("--everything", is_flag=True, help="Hyper-parameters, text and histograms too.")
+def export(target: Path, config_file: Path | None, fmt: str | None, output: Path | None, everything: bool) -> None:
+    """Every scalar as a table. TARGET: a run directory, or one file."""
+    from critictui.reports.export import export as write
+    from critictui.reports.export import format_of, said_of_losses
+
+    lost = write(_existing(target), format_of(fmt, output), output, everything, _settings(target, config_file))
+    _notes(said_of_losses(lost))
+
+
+@cli.command()
+@_target
 @_fixed_set
 @_recipe
 @_device

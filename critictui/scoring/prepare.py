@@ -1,0 +1,86 @@
+"""The command `prepare`: flags in, a job for the worker with a progress bar, words or JSON out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from critictui.scoring.client import run_job_sync
+from critictui.scoring.jobs import Job, JobMessage, Progress
+from critictui.scoring.order import require_finished
+from critictui.scoring.recipe import ScoringError
+
+
+def prepare_job(flags: Mapping[str, Any]) -> Job:
+    """The job that the command's flags mean. Raises ScoringError for what can be seen to be wrong at once."""
+    data, out = Path(flags["data"]).absolute(), Path(flags["out"]).absolute()
+    if not data.is_file():
+        raise ScoringError(f"{data}: no such file; give training data as parquet, JSONL or .pt to --data")
+    if out.exists():
+        raise ScoringError(f"{out}: exists and is never overwritten; choose another name or move it away")
+    student, rollouts = flags.get("student"), flags.get("rollouts")
+    sampling = {name: flags[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens", "responses", "seed")}
+    return Job(
+        kind="prepare",
+        device=flags.get("device") or "auto",
+        options={
+            "data": str(data),
+            "out": str(out),
+            "prompt": flags["prompt_column"],
+            "teacher": flags["teacher_column"],
+            "student": flags.get("student_column"),
+            "num_samples": flags["num_samples"] or None,
+            "sampling": sampling,
+            "batch_size": flags["batch_size"],
+            "student_dir": str(Path(student).absolute()) if student else None,
+            "endpoint": flags.get("endpoint"),
+            "model": flags.get("model"),
+            "api_key_env": flags.get("api_key_env"),
+            "rollouts": str(Path(rollouts).absolute()) if rollouts else None,
+            "share_gpu": bool(flags.get("share_gpu")),
+        },
+    )
+
+
+def prepare(flags: Mapping[str, Any], *, as_json: bool, print_json: Callable[[Mapping[str, object]], None]) -> int:
+    """Make the set; exit status 0. Ctrl-C keeps what is done, and the same command goes on there."""
+    job = prepare_job(flags)
+    try:
+        with _bar() as tell:
+            finished = require_finished(run_job_sync(job, tell))
+    except KeyboardInterrupt:
+        click.echo(
+            f"critictui: interrupted; what is done is in {flags['out']}.partial, the same command goes on", err=True
+        )
+        raise
+    answer = finished.result
+    for problem in list(answer.get("problems") or ())[:5]:  # type: ignore[call-overload]
+        click.echo(f"critictui: {problem}", err=True)
+    if as_json:
+        print_json(answer)
+    else:
+        bad = f", {answer['bad_rows']} rows could not be used" if answer.get("bad_rows") else ""
+        click.echo(f"{answer['path']}: {answer['prompts']} prompts, {answer['pairs']} pairs{bad}")
+    return 0
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[JobMessage], None]]:
+    """A progress bar on stderr where a person sits there; yields what the job's messages go to."""
+    if not sys.stderr.isatty():
+        yield lambda _message: None
+        return
+    with click.progressbar(length=1000, label="prepare", file=sys.stderr) as bar:
+
+        def tell(message: JobMessage) -> None:
+            if isinstance(message, Progress):
+                bar.label = message.phase
+                share = message.done / message.total if message.total > 0 else 0.0
+                bar.update(max(0, int(1000 * share) - bar.pos) if message.phase in {"generate", "import"} else 0)
+
+        yield tell

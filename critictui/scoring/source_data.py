@@ -1,0 +1,164 @@
+"""Training data in, the rows a fixed set is made of out: sampled exactly as `df.sample(n, random_state=seed)` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from critictui.scoring.fixed_set import Message, Response
+from critictui.scoring.read_set import (
+    Complaints,
+    RowError,
+    as_plain,
+    as_prompt,
+    as_response_text,
+    json_lines,
+    sha256_of,
+)
+from critictui.scoring.recipe import ScoringError
+from critictui.scoring.rows import pyarrow
+
+Prompt = str | tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One sampled row of the data."""
+
+    id: str
+    """Its number in the file, from 0."""
+    prompt: Prompt
+    teacher: str
+    students: tuple[Response, ...]
+    """Stored responses, empty unless a column of them was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceData:
+    """What was sampled from a data file."""
+
+    path: str
+    sha256: str
+    total: int
+    """Rows in the file."""
+    rows: tuple[SourceRow, ...]
+    """In the order of the sample."""
+    problems: tuple[str, ...]
+    bad_rows: int
+
+
+def sample_indices(total: int, count: int, seed: int) -> list[int]:
+    """The rows that `pandas.DataFrame.sample(n=count, random_state=seed)` picks from `total`, in its order."""
+    return [int(i) for i in np.random.RandomState(seed).choice(total, size=count, replace=False)]
+
+
+def read_source(
+    path: Path,
+    *,
+    prompt: str,
+    teacher: str,
+    student: str | None = None,
+    count: int | None = None,
+    seed: int = 42,
+    load_pt: Callable[[Path], object] | None = None,
+) -> SourceData:
+    """Sample rows of a parquet, JSONL or `.pt` file. `count` None takes all rows in their order.
+
+    prompt, teacher, student: column names. Raises ScoringError when the file cannot be read, lacks a column, has fewer
+    rows than asked for, or not one usable row among those sampled.
+    """
+    try:
+        digest = sha256_of(path)
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise ScoringError(f"{path}: {error.strerror or error}; give a parquet or JSONL file to --data") from None
+    wanted = [name for name in (prompt, teacher, student) if name]
+    if head == b"PAR1":
+        total, pick = _parquet(path, wanted)
+    elif head[:2] == b"PK" or head[:1] == b"\x80":
+        total, pick = _pt(path, load_pt)
+    else:
+        total, pick = _lines(path)
+    if count is not None and count > total:
+        raise ScoringError(f"{path}: has {total} rows, {count} were asked for; pass --num-samples {total} or fewer")
+    indices = list(range(total)) if count is None else sample_indices(total, count, seed)
+    complaints = Complaints()
+    rows: list[SourceRow] = []
+    found = pick(set(indices))
+    for index in indices:
+        try:
+            rows.append(_row(index, found.get(index), prompt, teacher, student))
+        except RowError as error:
+            complaints.add(f"row {index}", error)
+    if not rows:
+        first = complaints.kept[0] if complaints.kept else "it has no rows"
+        raise ScoringError(f"{path}: no usable row: {first}; name its columns with --prompt-column, --teacher-column")
+    return SourceData(str(path), digest, total, tuple(rows), tuple(complaints.kept), complaints.count)
+
+
+def _row(index: int, row: object, prompt: str, teacher: str, student: str | None) -> SourceRow:
+    if isinstance(row, RowError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise RowError("not a row of named columns")
+    for name in (prompt, teacher, student):
+        if name and name not in row:
+            there = ", ".join(map(str, list(row)[:12]))
+            raise RowError(f"column {name!r} is missing; there are {there}")
+    students: tuple[Response, ...] = ()
+    if student:
+        value = as_plain(row[student])
+        texts = value if isinstance(value, list) and value and all(isinstance(v, str) for v in value) else [value]
+        students = tuple(Response(as_response_text(text, student)) for text in texts)
+    return SourceRow(str(index), as_prompt(row[prompt]), as_response_text(row[teacher], teacher), students)
+
+
+Pick = Callable[[set[int]], Mapping[int, object]]
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> tuple[int, Pick]:
+    arrow, parquet = pyarrow()
+    try:
+        file = parquet.ParquetFile(str(path), memory_map=False)
+        there = set(file.schema_arrow.names)
+    except (OSError, arrow.ArrowException) as error:
+        raise ScoringError(f"{path}: not a whole parquet file ({error!s:.120})") from None
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise ScoringError(
+            f"{path}: column {missing[0]!r} is missing; there are {', '.join(sorted(there)[:12])}; name it with a flag"
+        )
+
+    def pick(indices: set[int]) -> Mapping[int, object]:
+        found: dict[int, object] = {}
+        at = 0
+        try:
+            for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
+                for index in range(at, at + batch.num_rows):
+                    if index in indices:
+                        found[index] = batch.slice(index - at, 1).to_pylist()[0]
+                at += batch.num_rows
+        except (OSError, arrow.ArrowException) as error:
+            raise ScoringError(f"{path}: damaged parquet file ({error!s:.120})") from None
+        return found
+
+    return int(file.metadata.num_rows), pick
+
+
+def _lines(path: Path) -> tuple[int, Pick]:
+    def numbered() -> Iterator[tuple[int, object]]:
+        return ((number, row) for number, (_, row) in enumerate(json_lines(path)))
+
+    total = sum(1 for _ in numbered())
+    return total, lambda indices: {number: row for number, row in numbered() if number in indices}
+
+
+def _pt(path: Path, load_pt: Callable[[Path], object] | None) -> tuple[int, Pick]:
+    value = load_pt(path) if load_pt is not None else None
+    if not isinstance(value, (list, tuple)):
+        raise ScoringError(f"{path}: a list of rows was expected, not {type(value).__name__}")
+    return len(value), lambda indices: {index: value[index] for index in indices}
