@@ -21,7 +21,7 @@ from critictui.run.followed import Digest, FollowedFile, Look
 from critictui.run.framing import FOOTER, HEADER, Frames, candidates, frames, mask, payload_length
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, Scalars
-from critictui.run.text import sanitise
+from critictui.run.text import sanitise_line
 
 _CHUNK = 1 << 18
 _TAIL = 1 << 20
@@ -90,6 +90,7 @@ class EventFile:
         self._holes: list[tuple[int, int, int]] = []
         self._tags = Tags()
         self._names: tuple[str, ...] = ()
+        self._known: set[str] = set()
         self._count = 0
         self._others = 0
         self._more = False
@@ -197,8 +198,9 @@ class EventFile:
         """Of a large file, find where the records of its last megabyte begin."""
         if self._file.size <= self._tail_first_from:
             return
-        start = self._file.size - _TAIL
-        data = self._file.read(start, _TAIL)
+        wanted = min(_TAIL, self._tail_first_from // 2)
+        start = self._file.size - wanted
+        data = self._file.read(start, wanted)
         work.bytes -= len(data)
         for place, length in candidates(data):
             if self._holds(start + place, length):
@@ -239,7 +241,7 @@ class EventFile:
         end = int(payload[-1] + length[-1]) + FOOTER
         batch = decode_batch(data, payload[intact], length[intact], self._tags)
         if len(self._names) < len(self._tags.raw):
-            self._names += tuple(tag_name(raw) for raw in self._tags.raw[len(self._names) :])
+            self._names += tuple(self._name_of(raw) for raw in self._tags.raw[len(self._names) :])
         if len(batch.step):
             position = batch.position + (span.at - HEADER)
             work.scalars.append(Scalars(self._names, batch.tag, batch.step, batch.wall_time, batch.value, position))
@@ -253,6 +255,15 @@ class EventFile:
             work.skipped.append(Skipped(self._name, span.at + first, size, 1, reason))
             self._note_hole(span.at + first, data[first : first + size])
         self._move(span, data[:end])
+
+    def _name_of(self, raw: bytes) -> str:
+        """A tag as text that is safe to show, and that no other tag of the file has."""
+        safe = name = sanitise_line(raw.decode("utf-8", "replace"))
+        again = 2
+        while name in self._known:
+            name, again = f"{safe} ~{again}", again + 1
+        self._known.add(name)
+        return name
 
     def _single(self, span: _Span, length: int, work: _Work) -> bool:
         """One record that a chunk does not settle: it is large, or damaged with nothing behind it in the chunk."""
@@ -338,8 +349,3 @@ def _headed(data: bytes, at: int) -> bool:
     """Whether an intact header stands at `at`."""
     header = data[at : at + HEADER]
     return len(header) == HEADER and payload_length(header) is not None
-
-
-def tag_name(raw: bytes) -> str:
-    """A tag as text that is safe to show."""
-    return sanitise(raw.decode("utf-8", "replace"))

@@ -162,11 +162,8 @@ class Group:
         grown, irregular = stream.add(batch)
         several = len(self.streams) > 1
         self.version += bool(irregular) or len(stream.rows) != tags
-        if (
-            stream.flat != was_flat
-            or (irregular and not stream.filling and stream.begin_lives())
-            or (several and (irregular or len(stream.rows) != tags or not self._last(stream)))
-        ):
+        anew = bool(irregular) and not stream.filling and stream.begin_lives()
+        if anew or stream.flat != was_flat or (several and (irregular or len(stream.rows) != tags or not self._last(stream))):
             self._settled = False
         if stream.flat and any(stream.rows[tag].columns.n > 1 for tag in grown):
             irregular = grown

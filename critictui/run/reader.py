@@ -6,7 +6,7 @@ Everything here happens in the thread that polls. A poll costs what is new, not 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from critictui.config import Config
@@ -22,6 +22,7 @@ from critictui.run.profiles import profile_of
 from critictui.run.series import Series
 from critictui.run.source import Budget, RunError, Source
 from critictui.run.store import Store
+from critictui.run.streams import RawScalars
 
 _SEARCH_SHARE = 0.25
 _LEAST_SHARE = 0.002
@@ -81,6 +82,10 @@ class RunReader:
         while self._more:
             snapshot = self.poll(_WHOLE)
         return snapshot
+
+    def raw(self) -> Iterator[RawScalars]:
+        """Every point that was read, superseded and double ones too, writer by writer, in file order."""
+        return self._store.raw()
 
     @property
     def more(self) -> bool:

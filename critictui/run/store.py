@@ -7,7 +7,7 @@ text that the model wrote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -19,6 +19,7 @@ from critictui.run.facts import Session, Skipped, SourceFacts
 from critictui.run.lanes import Group, Lane, Shown, sessions_of
 from critictui.run.series import Series, SourceKind
 from critictui.run.source import Reading, RunHints
+from critictui.run.streams import RawScalars
 
 PREFERRED: tuple[SourceKind, ...] = ("events", "jsonl", "trainer-state", "log")
 _MOST_SKIPPED = 1000
@@ -132,6 +133,20 @@ class Store:
         for gone in self._made.keys() - out.keys():
             del self._made[gone]
         return out
+
+    def raw(self) -> Iterator[RawScalars]:
+        """Every point that was read, writer by writer, by the name of the source."""
+        self.series()
+        main = self._main
+        sessions = main.sessions if main is not None else 0
+        streams = [
+            (stream.source, stream.span[0], stream, max(first + sessions - lane.sessions, 0))
+            for group in self._groups.values()
+            for lane in group.lanes
+            for stream, first in zip(lane.streams, lane.first, strict=True)
+        ]
+        for _, _, stream, first in sorted(streams, key=lambda found: found[:2]):
+            yield stream.raw(first)
 
     def sessions(self) -> tuple[Session, ...]:
         """The sessions of the run: those of its first writer, in the source that is preferred."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critictui.run.columns import Columns
-from critictui.run.series import IntArray, SourceKind
+from critictui.run.series import FloatArray, IntArray, SourceKind
 from critictui.run.sessions import lives
 from critictui.run.source import Scalars
 
@@ -48,6 +48,21 @@ class Rows:
         self.sorted = True
         step = self.columns.step
         self.rising = bool(np.all(step[1:] > step[:-1]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawScalars:
+    """All n points of one writer as its file holds them, in file order."""
+
+    source: str
+    kind: SourceKind
+    tags: tuple[str, ...]
+    tag: NDArray[np.int32]
+    """(n,) index into `tags`."""
+    step: IntArray
+    wall_time: FloatArray
+    value: FloatArray
+    session: IntArray
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +134,25 @@ class Stream:
         self.span = (min(self.span[0], low), max(self.span[1], high))
         self.count += len(batch.step)
         self.flat = self.flat and not batch.step.any()
+
+    def raw(self, first_session: int) -> RawScalars:
+        """All points, superseded and double ones too, in file order."""
+        tags = tuple(self.rows)
+        all_columns = [self.rows[tag].columns.in_file_order() for tag in tags]
+        position = np.concatenate([columns.position for columns in all_columns])
+        order = np.argsort(position, kind="stable")
+        numbers = np.concatenate([np.full(c.n, k, np.int32) for k, c in enumerate(all_columns)])
+        life = np.searchsorted(np.array(self.starts, np.int64), position[order], side="right")
+        return RawScalars(
+            self.source,
+            self.kind,
+            tags,
+            numbers[order],
+            np.concatenate([columns.step for columns in all_columns])[order],
+            np.concatenate([columns.wall for columns in all_columns])[order],
+            np.concatenate([columns.value for columns in all_columns])[order],
+            life + first_session,
+        )
 
     def simple(self, tag: str) -> bool:
         """Whether the rows of a tag can be shown as they are."""
