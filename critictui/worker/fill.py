@@ -63,7 +63,8 @@ def allocate(sizes: Sequence[tuple[tuple[int, ...], torch.dtype]], device: torch
         offsets.append(total)
         total += -(-math.prod(shape) * dtype.itemsize // _ALIGN) * _ALIGN
     try:
-        block = mmap.mmap(-1, max(total, 1))
+        # private: Python's default is shared memory, which gets no huge pages
+        block = mmap.mmap(-1, max(total, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"the host cannot give {total / 1e9:.1f} GB for the model") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
