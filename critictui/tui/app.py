@@ -97,8 +97,11 @@ class CriticApp(Shell):
         unknown = sorted(set(self.config.keys) - set(keys.ids()) - keys.widget_ids())
         if unknown:
             self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
+
+    def on_ready(self) -> None:
+        """The first frame is painted: read."""
         if self._watching:
-            self.call_after_refresh(self._start_watching)
+            self._start_watching()
 
     def on_unmount(self) -> None:
         """The threads end with the screen."""
@@ -115,9 +118,13 @@ class CriticApp(Shell):
     def _start_monitor(self) -> None:
         from critictui.monitor.monitor import Monitor
 
-        monitor = Monitor(self.target, self.config, lambda snapshot: self.post_message(SnapshotTaken(snapshot)))
+        monitor = Monitor(self.target, self.config, self._listen)
         monitor.start()
         self.monitor = monitor
+
+    def _listen(self, snapshot: Snapshot) -> None:
+        """Called from the monitor's thread; posting is all that happens there."""
+        self.post_message(SnapshotTaken(snapshot))
 
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """At most `config.refresh` frames a second, the last one never lost."""

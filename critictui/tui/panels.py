@@ -66,9 +66,9 @@ MARGIN = PanelSpec(
 MAIN = (SCORE_MEAN, D_ACC, SCORE_STD, MARGIN)
 
 INTERESTING = (
-    "critic/d_loss", "critic/*loss*", "critic/grad_norm", "critic/score/mean", "critic/rewards/mean", "critic/*",
-    "rewards/*", "*reward*mean*", "*loss*", "*accura*", "*grad_norm*", "*entropy*", "response_length/mean", "*/lr",
-    "*learning_rate*", "val*",
+    "critic/d_loss", "critic/*loss*", "critic/score/mean", "critic/grad_norm", "*accura*", "rewards/*", "*reward*mean*",
+    "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*", "val*", "*/lr", "*learning_rate*", "critic/*",
+    "*entropy*",
 )  # fmt: skip
 """What fills the room that is left, or stands in for a metric that a run does not log."""
 

@@ -136,6 +136,6 @@ def alert_words(alert: Alert, main: WatchedRun, glyphs: Glyphs) -> Content:
     ]
     if alert.evidence:
         figures = [f"{name} {words.number(value, 4)}" for name, value in alert.evidence]
-        said.append(plain(", ".join(figures), "$text-muted"))
-    said.append(plain(f"More about this rule: docs/rules.md#{alert.rule}", "$text-muted"))
+        said.append(plain(", ".join(figures), "$foreground-muted"))
+    said.append(plain(f"More about this rule: docs/rules.md#{alert.rule}", "$foreground-muted"))
     return lines(said)

@@ -46,9 +46,17 @@ class RunScreen(Supervised, Screen[None]):
         """What is between header and keys."""
         yield from ()
 
+    composed: bool = False
+    """Whether the body is there; a snapshot may come before it."""
+
+    def on_mount(self) -> None:
+        """After the screens' own: Textual calls the handlers of derived classes first."""
+        self.composed = True
+        self.renew()
+
     def on_screen_resume(self) -> None:
         """On top again: catch up."""
-        self.call_after_refresh(self.renew)
+        self.renew()
 
     def on_resize(self, event: events.Resize) -> None:
         """The header says what fits."""
@@ -58,7 +66,7 @@ class RunScreen(Supervised, Screen[None]):
 
     def renew(self) -> None:
         """Show the newest snapshot, all of it."""
-        if not self.is_mounted:
+        if not self.composed:
             return
         self.show_header()
         snapshot = self.shell.snapshot

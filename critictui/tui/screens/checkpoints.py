@@ -59,7 +59,7 @@ class CheckpointScreen(RunScreen):
         facts = self.query_one("#checkpoint-facts", Words)
         if chosen is None:
             set_title(facts, plain("nothing chosen"))
-            facts.say(plain("Checkpoints appear here when training saves them.", "$text-muted"))
+            facts.say(plain("Checkpoints appear here when training saves them.", "$foreground-muted"))
             return
         set_title(facts, plain(f"step {chosen.step}" if chosen.step is not None else chosen.path.name))
         facts.say(checkpoint_facts(main, chosen, self.size.width - 2, self.shell.glyphs, self.shell.now()))
@@ -108,7 +108,7 @@ def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: G
         rows += [plain(f"{problem}: {message}", "$text-error") for problem, message in audit.problems]
     scores = scores_of(main, chosen)
     if not scores:
-        rows.append(plain("not scored yet", "$text-muted"))
+        rows.append(plain("not scored yet", "$foreground-muted"))
     for score in scores:
         low, high = score.d_acc_ci
         rows.append(

@@ -96,7 +96,7 @@ class Dashboard(RunScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Another size has room for other things."""
         self.room = room_for(event.size.width, event.size.height)
-        if self.is_mounted:
+        if self.composed:
             self._arrange()
 
     def _arrange(self) -> None:
@@ -113,7 +113,7 @@ class Dashboard(RunScreen):
         health.styles.height, checkpoints.styles.height = max(room.health, 1), max(room.checkpoints, 1)
         for number in range(len(self.query(Chart)) + 1, room.panels + 1):
             grid.mount(self._new_chart(number))
-        self.call_after_refresh(self.renew)
+        self.renew()
 
     def show(self, snapshot: Snapshot) -> None:
         """Only what differs from what is shown is painted."""

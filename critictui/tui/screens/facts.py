@@ -66,7 +66,7 @@ def fact_lines(snapshot: Snapshot, main: WatchedRun, width: int, glyphs: Glyphs,
         ("read", f"{run.progress:.0%} of the known bytes"),
         ("searched", f"{snapshot.scanned:,} entries, {snapshot.passed_over:,} passed over"),
     ]
-    said = [joined((f"{name:>12}  ", "$text-muted"), text) for name, text in facts]
+    said = [joined((f"{name:>12}  ", "$foreground-muted"), text) for name, text in facts]
     notices = (*snapshot.notices, *run.notices)
     said += _section(f"notices ({len(notices)})", [plain("  " + n) for n in notices], "none")
     said += _section(f"sources ({len(run.sources)})", _sources(main, width, glyphs), "none found yet")
@@ -87,7 +87,7 @@ def fact_lines(snapshot: Snapshot, main: WatchedRun, width: int, glyphs: Glyphs,
 
 
 def _section(title: str, rows: list[Content], empty: str) -> list[Content]:
-    return [EMPTY, plain(title, "bold"), *(rows or [plain("  " + empty, "$text-muted")])]
+    return [EMPTY, plain(title, "bold"), *(rows or [plain("  " + empty, "$foreground-muted")])]
 
 
 def _sources(main: WatchedRun, width: int, glyphs: Glyphs) -> list[Content]:

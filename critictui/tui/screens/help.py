@@ -74,5 +74,5 @@ def help_content(under: Screen[object]) -> Content:
             parts.append(plain(title, "bold underline"))
             parts += [plain(f" {k:<{width}}  ", "bold $accent") + plain(text) for k, text in groups[title]]
             parts.append(EMPTY)
-    parts.append(plain("Keys are set in the configuration under [keys], by the ids of docs/keys.md.", "$text-muted"))
+    parts.append(plain("Other keys are set in the configuration, under [keys].", "$foreground-muted"))
     return lines(parts)

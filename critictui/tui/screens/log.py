@@ -113,7 +113,7 @@ class LogScreen(RunScreen):
         """More or fewer lines."""
         del event
         self._version = -1
-        self.call_after_refresh(self.renew)
+        self.renew()
 
     def show(self, snapshot: Snapshot) -> None:
         """The monitor saw something new: so may the log have."""
@@ -192,7 +192,7 @@ class LogScreen(RunScreen):
         set_title(self.query_one("#log"), plain(f"{name}{more} {self.shell.glyphs.dot} {where}"))
 
     def _say(self, text: str) -> None:
-        self.query_one("#log", Words).say(plain(text, "$text-muted"))
+        self.query_one("#log", Words).say(plain(text, "$foreground-muted"))
 
     def action_scroll(self, by: int) -> None:
         """A line up or down."""

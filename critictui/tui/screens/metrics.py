@@ -88,21 +88,23 @@ class MetricsScreen(RunScreen):
         yield Container(id="minis")
         yield Words(id="chosen")
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:  # type: ignore[override] # Textual awaits either
         """Where the focus begins."""
         entry = self.query_one("#filter", FilterInput)
         entry.cursor_blink = False
+        await self._arrange()
         if self._filtering:
             entry.focus()
-        self._arrange()
+        else:
+            self._focus()
 
-    def on_resize(self, event: events.Resize) -> None:
+    async def on_resize(self, event: events.Resize) -> None:  # type: ignore[override] # Textual awaits either
         """Another size, another page."""
         del event
-        if self.is_mounted:
-            self._arrange()
+        if self.composed:
+            await self._arrange()
 
-    def _arrange(self) -> None:
+    async def _arrange(self) -> None:
         self._shape = columns, rows = page_shape(self.size)
         area = self.query_one("#minis")
         area.styles.grid_size_columns, area.styles.grid_size_rows = columns, rows
@@ -110,16 +112,11 @@ class MetricsScreen(RunScreen):
         have = list(self.query(MiniChart))
         for chart in have[columns * rows :]:
             chart.display = False
-        area.mount_all(
+        await area.mount_all(
             MiniChart(view=app.view, ascii=app.glyphs.ascii, mono=app.no_color, id=f"mini-{i}", classes="mini")
             for i in range(len(have), columns * rows)
         )
-        self.call_after_refresh(self._first_show)
-
-    def _first_show(self) -> None:
         self.renew()
-        if not self._filtering and self.focused is None:
-            self._focus()
 
     def show(self, snapshot: Snapshot) -> None:
         """The charts of this page, from the newest snapshot."""
@@ -178,7 +175,7 @@ class MetricsScreen(RunScreen):
         else:
             here = group_of(self._tags[self.cursor]) if self._tags else ""
             parts = [
-                plain(f"{name} {count}", "bold $accent" if name == here else "$text-muted")
+                plain(f"{name} {count}", "bold $accent" if name == here else "$foreground-muted")
                 for name, _, count in self._groups_near(here)
             ]
             self.query_one("#groups", Words).say(plain(dot).join(parts) if parts else plain("no metric by that name"))
@@ -197,7 +194,7 @@ class MetricsScreen(RunScreen):
         series = main.run.series.get(tag) if main is not None else None
         where = f", from {series.source}" if series is not None else ""
         pinned = ", on the dashboard" if tag in self.shell.state.pins else ""
-        return plain(f"{self.cursor + 1:,} of {len(self._tags):,}: {tag}{where}{pinned}", "$text-muted")
+        return plain(f"{self.cursor + 1:,} of {len(self._tags):,}: {tag}{where}{pinned}", "$foreground-muted")
 
     def _focus(self) -> None:
         charts = list(self.query(MiniChart))
@@ -239,7 +236,7 @@ class MetricsScreen(RunScreen):
     def _go(self, index: int) -> None:
         self.cursor = min(max(index, 0), max(len(self._tags) - 1, 0))
         self.renew()
-        self.call_after_refresh(self._focus)
+        self._focus()
 
     def action_walk(self, by: int) -> None:
         """To the next chart."""

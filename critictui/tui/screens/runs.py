@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +35,7 @@ class RunsScreen(RunScreen):
         self._rows: tuple[RunRow, ...] = ()
         self._marked: tuple[Path, ...] | None = None
         self._main: Path | None = None
+        self._shared = 0
 
     def compose_body(self) -> ComposeResult:
         """One list."""
@@ -44,6 +46,7 @@ class RunsScreen(RunScreen):
         rows = self.query_one("#runs", Rows)
         before = self._rows[rows.index].path if rows.index < len(self._rows) else None
         self._rows = snapshot.rows
+        self._shared = shared_prefix([row.name for row in snapshot.rows])
         self._main = snapshot.main.run.path if snapshot.main is not None else None
         if self._marked is None:
             self._marked = tuple(w.run.path for w in snapshot.watched[1:])
@@ -55,7 +58,7 @@ class RunsScreen(RunScreen):
 
     def _line(self, index: int, width: int) -> Content:
         if index >= len(self._rows):
-            return plain("no run found here yet", "$text-muted")
+            return plain("no run found here yet", "$foreground-muted")
         row = self._rows[index]
         glyphs = self.shell.glyphs
         shown = row.path == self._main
@@ -63,7 +66,7 @@ class RunsScreen(RunScreen):
         name = max(width - (62 if width >= 90 else 40), 10)
         columns = [
             (plain(sign, "bold $accent"), 1, "left"),
-            (plain(elided(row.name, name, glyphs.more), "bold" if shown else ""), name, "left"),
+            (plain(elided(row.name[self._shared :], name, glyphs.more), "bold" if shown else ""), name, "left"),
             (plain(row.state), 8, "left"),
             (plain(f"step {row.step}" if row.step is not None else "no step"), 11, "left"),
             (plain(f"{glyphs.severity(row.verdict)} {row.verdict}", STYLES.get(row.verdict, "")), 10, "left"),
@@ -97,3 +100,10 @@ class RunsScreen(RunScreen):
         if self.shell.monitor is not None:
             self.shell.monitor.overlay(self._marked)
         self.query_one("#runs", Rows).refresh()
+
+
+def shared_prefix(names: list[str]) -> int:
+    """How many characters of leading folders all names have in common: they tell nothing apart."""
+    parents = [name.rsplit("/", 1)[0] if "/" in name else "" for name in names]
+    shared = os.path.commonpath(parents) if len(names) > 1 and all(parents) else ""
+    return len(shared) + 1 if shared else 0

@@ -20,7 +20,7 @@ _STYLES = {
     "writing": "$text-accent",
     "incomplete": "$text-warning",
     "unreadable": "$text-error",
-    "deleted": "$text-muted",
+    "deleted": "$foreground-muted",
 }
 
 
@@ -55,7 +55,7 @@ class CheckpointPanel(Rows):
 
     def _line(self, index: int, width: int) -> Content:
         if self._watched is None or not self._watched.checkpoints:
-            return plain("no checkpoint yet", "$text-muted")
+            return plain("no checkpoint yet", "$foreground-muted")
         if index >= len(self._watched.checkpoints):
             return plain("")
         return checkpoint_line(self._watched, self._watched.checkpoints[index], width, self._glyphs)
@@ -92,7 +92,7 @@ def score_words(watched: WatchedRun, checkpoint: Checkpoint, glyphs: Glyphs) -> 
         return plain(audit.problems[0][1], "$text-error")
     scores = scores_of(watched, checkpoint)
     if not scores:
-        return plain("not scored" if checkpoint.state == "complete" else "", "$text-muted")
+        return plain("not scored" if checkpoint.state == "complete" else "", "$foreground-muted")
     score = scores[-1]
     half = (score.d_acc_ci[1] - score.d_acc_ci[0]) / 2
     return plain(f"scored {words.number(score.d_acc)} {glyphs.plus_minus}{half:.3f}")

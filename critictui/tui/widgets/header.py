@@ -20,7 +20,7 @@ STYLES = {
     "warning": "bold $text-warning",
     "info": "$text-accent",
     "healthy": "$text-success",
-    "unknown": "$text-muted",
+    "unknown": "$foreground-muted",
 }
 
 
@@ -51,11 +51,11 @@ def header_line(
     left: list[tuple[int, Content]] = [
         (0, plain(elided(run.name, max(8, min(32, width // 4)), glyphs.more), "bold")),
         (1, plain(step_words(run))),
-        (3, plain(_pace(run))),
+        (4, plain(_pace(run))),
         (5, plain(_eta(run))),
-        (2, _state(run, now, glyphs)),
+        (2, _state(run, now, glyphs, short=width < 110)),
         (6, plain(f"+ {words.count(len(snapshot.watched) - 1, 'run')}" if len(snapshot.watched) > 1 else "")),
-        (4, plain(f"read {run.progress:.0%}" if run.progress < 0.995 else "")),
+        (3, plain(f"read {run.progress:.0%}" if run.progress < 0.995 else "")),
     ]
     right: list[tuple[int, Content]] = [
         (0, plain("PAUSED", "bold reverse") if paused else EMPTY),
@@ -107,12 +107,13 @@ def _eta(run: RunSnapshot) -> str:
     return f"{words.coarse(left * run.pace)} left" if left > 0 else ""
 
 
-def _state(run: RunSnapshot, now: float, glyphs: Glyphs) -> Content:
+def _state(run: RunSnapshot, now: float, glyphs: Glyphs, *, short: bool) -> Content:
     if run.last_change is None:
         return plain("waiting for data" if run.state == "empty" else run.state)
-    seen = f"{run.state} {glyphs.dot} last event {words.clock(run.last_change, now)}"
+    since = words.clock(run.last_change, now)
+    seen = f"{run.state} {since}" if short else f"{run.state} {glyphs.dot} last event {since}"
     old = now - run.last_change
-    if old >= 60 and run.state != "finished":
+    if old >= 60 and run.state != "finished" and not short:
         seen += f", {words.age(old)}"
     return plain(seen, STYLES["warning"] if run.state == "stalled" else "")
 
@@ -134,16 +135,14 @@ def _searching(snapshot: Snapshot | None, width: int) -> Content:
 
 
 def _fitted(left: list[tuple[int, Content]], right: list[tuple[int, Content]], width: int) -> Content:
-    """Drop the least important parts until it fits."""
-    left = [part for part in left if part[1].plain]
-    right = [part for part in right if part[1].plain]
-    while True:
-        first = Content("  ").join([content for _, content in left])
-        last = Content("  ").join([content for _, content in right])
-        gap = width - 2 - first.cell_length - last.cell_length
-        rank = max([p for p, _ in left + right if p > 1], default=None)
-        if gap >= 2 or rank is None:
-            break
-        left = [part for part in left if part[0] != rank]
-        right = [part for part in right if part[0] != rank]
-    return (Content(" ") + first + Content(" " * max(gap, 1)) + last).truncate(max(width, 0))
+    """The most important parts that fit, each in its place."""
+    room = width - 2
+    kept: set[int] = set()
+    for rank, content in sorted([*left, *right], key=lambda part: part[0]):
+        if content.plain and (content.cell_length + 2 <= room or rank <= 1):
+            kept.add(id(content))
+            room -= content.cell_length + 2
+    first = Content("  ").join([content for _, content in left if id(content) in kept])
+    last = Content("  ").join([content for _, content in right if id(content) in kept])
+    gap = max(width - 2 - first.cell_length - last.cell_length, 1)
+    return (Content(" ") + first + Content(" " * gap) + last).truncate(max(width, 0))

@@ -85,11 +85,11 @@ def health_lines(watched: WatchedRun, width: int, glyphs: Glyphs) -> list[Health
 
 def _alert_lines(alert: Alert, acknowledged: bool, width: int, glyphs: Glyphs) -> list[HealthLine]:
     state = alert.severity if alert.state == "firing" else alert.state
-    style = STYLES.get(alert.severity, "") if alert.state == "firing" and not acknowledged else "$text-muted"
+    style = STYLES.get(alert.severity, "") if alert.state == "firing" and not acknowledged else "$foreground-muted"
     note = " (acknowledged)" if acknowledged else "" if alert.state == "firing" else f" ({alert.state})"
     since = f" since step {alert.since_step}" if "since" not in alert.message else ""
     sign = glyphs.severity(state)
-    content = joined((f"{sign} {alert.rule}", style), (f"{since}{note}: ", "$text-muted"), alert.message)
+    content = joined((f"{sign} {alert.rule}", style), (f"{since}{note}: ", "$foreground-muted"), alert.message)
     return [HealthLine(line, alert) for line in _wrapped(content, width, 2)]
 
 
@@ -108,7 +108,7 @@ def _waiting(watched: WatchedRun, glyphs: Glyphs) -> Content:
         if item.rule not in rules:
             rules.append(item.rule)
     said = [f"{', '.join(rules)} ({needs})" for needs, rules in by_need.items()]
-    return plain(f"{glyphs.pending} not enough data yet: {'; '.join(said)}", "$text-muted")
+    return plain(f"{glyphs.pending} not enough data yet: {'; '.join(said)}", "$foreground-muted")
 
 
 def _wrapped(content: Content, width: int, indent: int) -> list[Content]:

@@ -40,14 +40,14 @@ class KeyBar(Words):
     def on_mount(self) -> None:
         """Follow the focus: other panels have other keys."""
         self.screen.bindings_updated_signal.subscribe(self, self._renew)
-        self.call_after_refresh(self._renew, self.screen)
+        self._renew(self.screen)
 
     def on_resize(self) -> None:
         """More or fewer keys fit."""
         self._renew(self.screen)
 
     def _renew(self, screen: Screen[object]) -> None:
-        if screen is not self.screen or not self.is_mounted:
+        if screen is not self.screen:
             return
         ranges: list[tuple[int, int, str]] = []
         line, used = EMPTY, 0
