@@ -17,7 +17,7 @@ from critictui.scoring.results import state_dir
 
 _LARGEST = 64 << 20
 _RETRY = 5.0
-_ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT}
+_ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST}
 
 
 def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
@@ -108,12 +108,14 @@ class AlarmLog:
             self._retry_at = time.monotonic() + _RETRY
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # a run directory that was deleted is not made anew
+        self.path.parent.mkdir(parents=self._place == 1, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             with contextlib.suppress(OSError):  # a file system without locks: the lines are still whole
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             written = self._read_file(self.path)
+            self._known |= written
             lines = [line for key, line in self._waiting.items() if key not in written]
             text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode(
                 "utf-8", "replace"

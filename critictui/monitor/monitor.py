@@ -171,7 +171,7 @@ class Monitor:
             for alert in watch.news:
                 self._notifier.send(message_of(alert, path, watch.run))
             watch.news.clear()
-        if len(self._scanner.runs) > 1 and not self._filling:
+        if self._rows.due and not self._filling:
             self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)
         seen = (self._scanner.runs, self._notices(), self._quiet())
         self._changed |= seen != self._seen

@@ -50,7 +50,8 @@ class RowReader:
         if runs is self._runs:
             return
         self._runs = runs
-        changed = [run for run in runs if self._looked.get(run.path) != run.modified]
+        # a single run is read in full anyway
+        changed = [run for run in runs if self._looked.get(run.path) != run.modified] if len(runs) > 1 else []
         self._queue = sorted(changed, key=lambda run: run.modified)[-_MOST:]
 
     @property

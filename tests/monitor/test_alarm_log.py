@@ -1,0 +1,140 @@
+"""The alarm log: one line a change, across restarts and monitors, and never lost to a full disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from critictui.health.alert import Alert
+from critictui.monitor import alarm_log
+from critictui.monitor.alarm_log import AlarmLog
+
+
+def alert(number: int, state: str = "firing", value: float = 0.1) -> Alert:
+    return Alert(
+        "drift", "warning", state, f"m/{number}", 3, 5, None, 6, value, 1.0, "it drifts \u2028\ud800", "look"  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def test_each_change_is_one_line(tmp_path: Path) -> None:
+    log = AlarmLog(tmp_path)
+    assert len(log.record([alert(1), alert(2, "pending")])) == 1
+    assert log.record([alert(1)]) == []
+    assert [a.state for a in log.record([alert(1, "resolved")])] == ["resolved"]
+    found = lines(tmp_path / "critictui" / "alarms.jsonl")
+    assert [(x["key"], x["state"]) for x in found] == [(alert(1).key, "firing"), (alert(1).key, "resolved")]
+    assert found[0]["rule"] == "drift"
+    assert found[0]["advice"] == "look"
+
+
+def test_a_second_monitor_and_a_restart_add_nothing(tmp_path: Path) -> None:
+    first, second = AlarmLog(tmp_path), AlarmLog(tmp_path)
+    assert first.record([alert(1)])
+    assert second.record([alert(1), alert(2)]) == [alert(2)]
+    assert first.record([alert(1), alert(2)]) == []
+    assert AlarmLog(tmp_path).record([alert(1), alert(2)]) == []
+    assert len(lines(first.path)) == 2
+
+
+def _record(folder: str, home: str) -> None:
+    os.environ["XDG_STATE_HOME"] = home
+    log = AlarmLog(Path(folder))
+    for number in range(60):
+        log.record([alert(n) for n in range(number + 1)])
+
+
+def test_two_processes_at_once_neither_double_nor_lose_a_line(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_record, args=(str(tmp_path), str(tmp_path / "s"))) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    keys = [line["key"] for line in lines(tmp_path / "critictui" / "alarms.jsonl")]
+    assert sorted(keys) == sorted({alert(n).key for n in range(60)})
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AlarmLog(tmp_path)
+    log.record([alert(1)])
+    whole = log.path.read_bytes()
+    real = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        if len(data) > 40:
+            return real(descriptor, data[:40])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(alarm_log.os, "write", half)
+    assert log.record([alert(2)]) == [alert(2)]
+    assert "No space left" in log.notice
+    assert log.path.read_bytes().startswith(whole)
+    monkeypatch.setattr(alarm_log.os, "write", real)
+    monkeypatch.setattr(log, "_retry_at", 0.0)
+    log.flush()
+    assert log.notice == ""
+    assert [x["key"] for x in lines(log.path)] == [alert(1).key, alert(2).key]
+
+
+def test_after_a_failure_it_waits_before_it_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AlarmLog(tmp_path)
+    tries: list[int] = []
+
+    def full(descriptor: int, data: bytes) -> int:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(alarm_log.os, "write", full)
+    log.record([alert(1)])
+    for number in range(2, 20):
+        log.record([alert(number)])
+    assert len(tries) == 1
+    assert "19 lines" in log.notice
+
+
+def test_a_run_that_cannot_be_written_in_gets_its_log_in_the_state_directory(tmp_path: Path, state_home: Path) -> None:
+    (tmp_path / "critictui").write_text("a file where the folder should be")
+    log = AlarmLog(tmp_path)
+    assert log.record([alert(1)])
+    assert log.path.is_relative_to(state_home)
+    assert len(lines(log.path)) == 1
+    assert AlarmLog(tmp_path).record([alert(1)]) == []
+
+
+def test_read_only_goes_there_at_once(tmp_path: Path, state_home: Path) -> None:
+    log = AlarmLog(tmp_path, read_only=True)
+    log.record([alert(1)])
+    assert log.path.is_relative_to(state_home)
+    assert not (tmp_path / "critictui").exists()
+
+
+def test_a_half_line_that_a_crash_left_is_closed_and_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "critictui" / "alarms.jsonl"
+    path.parent.mkdir()
+    path.write_text('garbage\n[1]\n{"key": 1}\n{"key": "0:dr')
+    log = AlarmLog(tmp_path)
+    log.record([alert(1)])
+    assert json.loads(path.read_bytes().split(b"\n")[-2])["key"] == alert(1).key
+
+
+def test_numbers_that_json_cannot_hold_are_text(tmp_path: Path) -> None:
+    log = AlarmLog(tmp_path)
+    log.record([alert(1, value=float("nan"))])
+    assert lines(log.path)[0]["value"] == "nan"

@@ -1,0 +1,181 @@
+"""`check` and the daemon: the contract's object for every target, safe words, an exit status that means something."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from critictui.cli import cli
+from critictui.config import Config
+from critictui.health.alert import Alert, Judgement
+from critictui.health.judge import Judge
+from critictui.monitor.check import check, reached, render_check
+from critictui.run.source import RunError
+
+Write = Callable[..., None]
+FIELDS = {
+    "rule", "severity", "state", "metric", "since_step", "fired_step", "resolved_step", "step", "value", "threshold",
+    "message", "advice",
+}  # fmt: skip
+
+
+def firing(severity: str, message: str = "it fell") -> Alert:
+    return Alert(
+        "margin-collapse", severity, "firing", "critic/score_diff", 3, 5, None, 6, float("nan"), 1.0, message, "look"  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+
+
+def test_the_report_has_the_contracts_fields(
+    run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "update", lambda *_: Judgement("critical", (firing("critical"),)))
+    write_steps(run_dir, 1, 30)
+    (run_dir / "train.log").open("a").write("step:31 - critic/d_acc:nan - flag:True\n")
+    report = check(run_dir, Config())
+    assert report["schema"] == 1
+    assert report["step"] == 31
+    assert report["verdict"] == "critical"
+    assert report["state"] == "running"
+    assert report["metrics"]["critic/d_acc"] == {"step": 31, "value": "nan"}  # type: ignore[index]
+    assert set(report["alerts"][0]) == FIELDS  # type: ignore[index]
+    assert report["skipped"][0]["records"] == 1  # type: ignore[index]
+    assert set(report["skipped"][0]) == {"file", "offset", "bytes", "records", "reason"}  # type: ignore[index]
+    json.dumps(report, allow_nan=False)
+
+
+def test_a_file_a_directory_and_its_parent_give_the_same(run_dir: Path, write_steps: Write) -> None:
+    write_steps(run_dir, 1, 30)
+    reports = [check(target, Config()) for target in (run_dir, run_dir / "train.log", run_dir.parent)]
+    assert [r["step"] for r in reports] == [30, 30, 30]
+    assert reports[0]["metrics"] == reports[1]["metrics"] == reports[2]["metrics"]
+
+
+def test_an_empty_directory_is_empty_and_not_an_error(run_dir: Path) -> None:
+    report = check(run_dir, Config())
+    assert (report["state"], report["verdict"], report["step"]) == ("empty", "unknown", None)
+    assert "no scalars" in render_check(report)
+
+
+def test_several_runs_are_named_and_none_is_picked(tmp_path: Path, write_steps: Write) -> None:
+    for name in ("alpha", "beta"):
+        (tmp_path / name).mkdir()
+        write_steps(tmp_path / name, 1, 3)
+    with pytest.raises(RunError, match=r"holds 2 runs.*(alpha.*beta|beta.*alpha)"):
+        check(tmp_path, Config())
+
+
+@pytest.mark.parametrize(
+    ("severity", "level", "status"),
+    [("critical", "critical", 1), ("warning", "critical", 0), ("warning", "warning", 1), ("info", "info", 1)],
+)
+def test_the_exit_status_says_whether_the_level_was_reached(
+    run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch, severity: str, level: str, status: int
+) -> None:
+    monkeypatch.setattr(Judge, "update", lambda *_: Judgement("warning", (firing(severity),)))
+    write_steps(run_dir, 1, 3)
+    result = CliRunner().invoke(cli, ["check", str(run_dir), "--json", "--fail-on", level], standalone_mode=False)
+    assert result.return_value == status
+    assert json.loads(result.stdout)["alerts"][0]["severity"] == severity
+
+
+def test_what_is_resolved_fails_nothing() -> None:
+    report = {"alerts": [{"severity": "critical", "state": "resolved"}, {"severity": "info", "state": "firing"}]}
+    assert not reached(report, "warning")
+    assert reached(report, "info")
+
+
+def test_the_words_are_safe_whatever_the_run_says(
+    run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "\x1b]0;owned\x07\x9b2J\u202eevil\nnext"
+    monkeypatch.setattr(Judge, "update", lambda *_: Judgement("critical", (firing("critical", hostile),)))
+    write_steps(run_dir, 1, 3, name="a\x1b[31m\n.log")
+    text = render_check(check(run_dir, Config()))
+    assert not {c for c in text if (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) <= 0x9F or c == "\u202e"}
+    assert "critical margin-collapse" in text
+
+
+def test_without_a_terminal_watch_says_what_to_use_instead(run_dir: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "critictui", "watch", str(run_dir)],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert "--headless" in found.stderr
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_the_daemon_prints_events_and_ends_with_the_signals_status(
+    run_dir: Path, write_steps: Write, number: signal.Signals, status: int
+) -> None:
+    write_steps(run_dir, 1, 5)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "critictui", "watch", "--headless", str(run_dir)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen: list[str] = []
+    started = threading.Event()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(line)
+            if "running, step 5" in line:
+                started.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        assert started.wait(60), seen
+        process.send_signal(number)
+        assert process.wait(30) == status
+    finally:
+        process.kill()
+        process.wait()
+    reader.join(10)
+    assert not any("\x1b" in line for line in seen)
+
+
+def test_a_restart_an_alert_a_checkpoint_and_a_score_are_events(
+    watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from critictui.monitor.events import events_between
+
+    write_steps(run_dir, 1, 10)
+    _, listener = watching(run_dir)
+    before = listener.until_step(10)
+    assert any("running, step 10" in e for e in events_between(None, before))
+    assert events_between(before, before) == []
+    monkeypatch.setattr(Judge, "update", lambda *_: Judgement("critical", (firing("critical"),)))
+    write_steps(run_dir, 6, 12)
+    after = listener.until(lambda s: s.main.run.step == 12 and s.main.judgement.verdict == "critical")
+    events = events_between(before, after)
+    assert any("critical margin-collapse firing at step 6: it fell" in e for e in events)
+    assert any("verdict critical" in e for e in events)
+    assert any("restarted" in e and "step 6" in e for e in events)
+
+
+def test_the_check_of_a_long_run_is_quick(run_dir: Path, write_steps: Write) -> None:
+    write_steps(run_dir, 1, 3000)
+    began = time.process_time()
+    assert check(run_dir, Config())["step"] == 3000
+    assert time.process_time() - began < 10
