@@ -1,8 +1,8 @@
 """Decoding in tiles of a fixed shape, so that a response is the same bit for bit whatever runs beside it.
 
-A matrix product of another shape may add in another order, and a sampled token then flips. Here each step of a row is
-computed in a tile of `LANES` rows, with idle lanes filled; each row attends to its own keys alone; each prompt is read in
-by itself. So a row depends on nothing beside it.
+A matrix product of another shape may add in another order, and a sampled token then flips. Here each step of a row
+is computed in a tile of `LANES` rows, idle lanes filled; each row attends to its own keys alone; each prompt is read
+in by itself. So a row depends on nothing beside it.
 """
 
 from __future__ import annotations
