@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from critictui.run.series import FloatArray, IntArray
 
-_SMALLEST = 16
+_SMALLEST = 4
 _DOUBLES_UP_TO = 1 << 16
 
 

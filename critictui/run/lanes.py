@@ -160,11 +160,12 @@ class Group:
         stream.filling = stream.filling or filling
         was_flat, tags = stream.flat, len(stream.rows)
         grown, irregular = stream.add(batch)
-        several = len(self.streams) > 1
-        self.version += bool(irregular) or len(stream.rows) != tags
+        more_tags = len(stream.rows) != tags
         anew = bool(irregular) and not stream.filling and stream.begin_lives()
-        if anew or stream.flat != was_flat or (several and (irregular or len(stream.rows) != tags or not self._last(stream))):
+        among_others = len(self.streams) > 1 and (irregular or more_tags or not self._last(stream))
+        if anew or among_others or stream.flat != was_flat:
             self._settled = False
+        self.version += bool(irregular) or more_tags
         if stream.flat and any(stream.rows[tag].columns.n > 1 for tag in grown):
             irregular = grown
         for lane in self.lanes:

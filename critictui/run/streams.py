@@ -174,6 +174,8 @@ class Stream:
 
     def started(self, life: int) -> float:
         """The earliest wall time of one of its lives; NaN where there is none."""
+        if not self.starts:
+            return self.wall[0] if np.isfinite(self.wall[0]) else np.nan
         earliest = np.inf
         for tag in self.rows:
             for number, columns, part in self.pieces(tag):

@@ -311,7 +311,7 @@ def test_however_the_files_grow_the_snapshot_equals_a_plain_read(tmp_path_factor
 
 def test_a_large_file_fills_in_behind_its_end_and_ends_as_a_plain_read_does(tmp_path, wire, content, monkeypatch):
     path = tmp_path / FIRST
-    data = b"".join(wire.scalar(f"t{k}", s * 0.1, s, 1e9 + s) for s in range(1, 12_000) for k in range(10))
+    data = b"".join(wire.scalar(f"t{k}", s * 0.1, s, 1e9 + s) for s in range(1, 10_500) for k in range(10))
     restart = b"".join(wire.scalar(f"t{k}", -1.0, s, 2e9 + s) for s in range(9000, 9100) for k in range(10))
     path.write_bytes(data + restart)
     assert path.stat().st_size > 4 << 20
@@ -334,9 +334,9 @@ def test_a_large_file_fills_in_behind_its_end_and_ends_as_a_plain_read_does(tmp_
     assert [s.first_step for s in snapshot.sessions] == [1, 9000]
 
 
-def test_a_hundred_thousand_tags_are_read(tmp_path, wire, read):
-    (tmp_path / FIRST).write_bytes(b"".join(wire.scalar(f"tag/{k}", 1.0, 1) for k in range(100_000)))
-    assert len(read(tmp_path).series) == 100_000
+def test_tens_of_thousands_of_tags_are_read(tmp_path, wire, read):
+    (tmp_path / FIRST).write_bytes(b"".join(wire.scalar(f"tag/{k}", 1.0, 1) for k in range(20_000)))
+    assert len(read(tmp_path).series) == 20_000
 
 
 REAL = Path(os.environ.get("CRITICTUI_DATA", "")) / "real"
@@ -353,17 +353,16 @@ PAIRS = (
 @pytest.mark.skipif(not REAL.is_dir(), reason="CRITICTUI_DATA does not name the folder with the real runs")
 @pytest.mark.parametrize(("log", "folder", "stamp"), PAIRS, ids=[p[2] for p in PAIRS])
 def test_a_real_log_and_the_event_file_of_its_run_agree_at_every_step(read, log, folder, stamp):
-    """CRITICTUI_DATA. To the printed precision, which for repr is float32 against the double that was printed."""
+    """CRITICTUI_DATA. The log prints the double that the event file holds as float32: they differ by half a bit."""
     events = next((REAL / "events/verl/tensorboard_log" / folder).glob(f"*tfevents.{stamp}*"))
     exact, printed = read(events), read(REAL / log)
+    assert set(exact.series) == set(printed.series)
+    assert printed.step is not None
     compared = 0
-    assert len(exact.series) > 80
-    missing = set(exact.series) - set(printed.series)
-    assert missing == set()
     for tag, ours in exact.series.items():
         theirs = printed.series[tag]
-        both, mine, other = np.intersect1d(ours.step, theirs.step, return_indices=True)
-        assert len(both) >= min(len(ours), len(theirs)) - 1
-        np.testing.assert_allclose(ours.value[mine], theirs.value[other], rtol=1e-6, atol=5e-4)
-        compared += len(both)
+        logged = ours.step <= printed.step  # a log may end before the events do
+        assert theirs.step.tolist() == ours.step[logged].tolist()
+        np.testing.assert_allclose(ours.value[logged], theirs.value, rtol=6e-8)
+        compared += len(theirs)
     assert compared > 4000
