@@ -76,7 +76,10 @@ def _colour(palette: Palette, ink: int) -> Style:
 
 
 def _flags(view: View) -> str:
-    return " ".join(word for word, on in (("log", view.log_y), ("robust", view.robust_y)) if on)
+    words = ["log"] * view.log_y + ["robust"] * view.robust_y
+    if view.smoothing != View().smoothing:
+        words.append(f"ema {view.smoothing:g}" if view.smoothing else "raw")
+    return " ".join(words)
 
 
 def _unit(data: ChartData) -> str:

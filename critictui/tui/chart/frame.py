@@ -167,16 +167,19 @@ def _reduced(data: ChartData, view: View, shown: tuple[float, float], width: int
 
 
 def _fitted(data: ChartData, view: View, shown: tuple[float, float], curves: tuple[Curve, ...]) -> Scale:
-    """The scale of what is visible: the bands where they are shown, else the lines alone."""
-    nothing = np.zeros(0)
+    """The scale of what is visible: the bands where they are shown, else the lines alone.
+
+    What counts as an outlier is told from the bands: in a smoothed line it lives on.
+    """
+    nothing, banded = np.zeros(0), view.show_band or view.robust_y
     lines = np.concatenate([curve.line for curve in curves]) if curves else nothing
-    lows = np.concatenate([curve.low for curve in curves]) if curves and view.show_band else lines
-    highs = np.concatenate([curve.high for curve in curves]) if curves and view.show_band else lines
+    lows = np.concatenate([curve.low for curve in curves]) if curves and banded else lines
+    highs = np.concatenate([curve.high for curve in curves]) if curves and banded else lines
     points = [
         value
         for point in data.points
         if view.x_mode != "step" or shown[0] <= point.step <= shown[1]
         for value in (point.low, point.value, point.high)
     ]
-    extra = np.concatenate((lines, np.array(points, np.float64)))
+    extra = np.concatenate((nothing if view.robust_y else lines, np.array(points, np.float64)))
     return fit(lows, highs, data.references, view, extra=extra, percent=data.percent)

@@ -217,8 +217,8 @@ def paint_lines(plot: Picture, frame: Frame, style: Style) -> None:
             touched = own > 0
             plot.glyph[touched] = braille(codes)[touched]
         else:
-            rows = frame.rows_of(curve.line, 4) / 4
-            touched = stroke(rows[::2] if frame.width else rows, plot.height)
+            rows = np.floor(np.round(frame.rows_of(curve.line, 4)) / 4)
+            touched = np.logical_or.reduce(stroke(rows, plot.height).reshape(plot.height, plot.width, 2), axis=2)
             plot.glyph[touched] = style.glyphs.markers[index % len(style.glyphs.markers)]
         plot.ink[touched] = ink
 

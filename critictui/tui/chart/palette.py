@@ -31,7 +31,7 @@ CHART_COLOURS: Final[Mapping[str, str]] = MappingProxyType({
     "chart-label": "#8b98a5",
     "chart-grid": "#2b343d",
     "chart-reference": "#8b98a5",
-    "chart-threshold": "#d98cb8",
+    "chart-threshold": "#f07c45",
     "chart-seam": "#6c7a89",
     "chart-cursor": "#e6edf3",
     "chart-bad": "#ff6e5e",
@@ -58,7 +58,7 @@ _MARKS: Final = {
     inks.CRITICAL: "chart-critical",
     inks.READING: "chart-cursor",
 }
-_SHADES: Final = (0.0, 0.45, 0.3, 0.6)
+_SHADES: Final = (0.0, 0.45, 0.27, 0.6)
 """How far the lines of runs laid over the first are blended: to the foreground, the background, the foreground."""
 
 
@@ -75,6 +75,11 @@ class Palette:
     ansi: bool = False
     """The terminal's own 16 colours, which cannot be mixed."""
     _styles: dict[tuple[int, int, tuple[int, ...]], RichStyle] = field(default_factory=dict)
+
+    def same(self, other: Palette) -> bool:
+        """Whether everything looks the same in both."""
+        mine = (self.background, self.band, self.mono, self.ansi)
+        return mine == (other.background, other.band, other.mono, other.ansi) and self.colours == other.colours
 
     def style(self, ink: int, paper: int, bands: tuple[int, ...]) -> RichStyle:
         """What an ink on a paper looks like; `bands` are the inks whose bands the paper's bits stand for."""
@@ -165,6 +170,8 @@ def _share(text: str) -> float:
 
 def strips(picture: Picture, palette: Palette) -> list[Strip]:
     """One strip a row: runs of cells that look alike become one segment."""
+    if not picture.width:
+        return [Strip([], 0)] * picture.height
     changes = (picture.ink[:, 1:] != picture.ink[:, :-1]) | (picture.paper[:, 1:] != picture.paper[:, :-1])
     ink, paper, rows = picture.ink.tolist(), picture.paper.tolist(), picture.text()
     style, bands, width = palette.style, picture.bands, picture.width
@@ -172,5 +179,5 @@ def strips(picture: Picture, palette: Palette) -> list[Strip]:
     for row, text in enumerate(rows):
         cuts = [0, *(changes[row].nonzero()[0] + 1).tolist(), width]
         segments = [Segment(text[a:b], style(ink[row][a], paper[row][a], bands)) for a, b in pairwise(cuts)]
-        result.append(Strip(segments if width else [], width))
+        result.append(Strip(segments, width))
     return result

@@ -104,12 +104,16 @@ class Picture:
             self.glyph[row, first : first + len(part)] = list(part)
             self.ink[row, first : first + len(part)] = ink
 
-    def differs(self, other: Picture | None) -> list[int]:
-        """Rows that do not look the same; all of them where the shape or the bands changed."""
+    def differs(self, other: Picture | None) -> list[tuple[int, int, int]]:
+        """(row, first column, last column) of what does not look the same; all where the shape or the bands changed."""
         if other is None or other.glyph.shape != self.glyph.shape or other.bands != self.bands:
-            return list(range(self.height))
-        same = (self.glyph == other.glyph) & (self.ink == other.ink) & (self.paper == other.paper)
-        return [int(row) for row in np.flatnonzero(~same.all(axis=1))]
+            return [(row, 0, self.width - 1) for row in range(self.height if self.width else 0)]
+        changed = (self.glyph != other.glyph) | (self.ink != other.ink) | (self.paper != other.paper)
+        found = []
+        for row in np.flatnonzero(changed.any(axis=1)).tolist():
+            columns = np.flatnonzero(changed[row])
+            found.append((row, int(columns[0]), int(columns[-1])))
+        return found
 
 
 def blank(width: int, height: int, bands: tuple[int, ...] = ()) -> Picture:

@@ -227,7 +227,8 @@ def _bridge(line: FloatArray, places: FloatArray, values: FloatArray, held: IntA
         return line
     inner = empty[(empty > places[0]) & (empty < places[-1])]
     with np.errstate(all="ignore"):
-        line[inner] = np.interp(inner, places, values)
+        bridged = np.interp(inner, places, values)
+        line[inner] = np.clip(bridged, np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else bridged
     return line
 
 

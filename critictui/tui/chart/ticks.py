@@ -92,17 +92,22 @@ def _power(value: float, digits: int) -> str:
 
 
 def y_labels(ticks: list[float], scale: Scale) -> tuple[list[str], str]:
-    """(a label for each tick, a base): the base is '' or a number that every label is to be added to."""
+    """(a label for each tick, a base): the base is '' or a number that every label is to be added to.
+
+    Where even that leaves two alike, the later one is ''.
+    """
     if not ticks:
         return [], ""
     if scale.log:
-        return [_log_label(tick) for tick in ticks], ""
+        labels = [_log_label(tick) for tick in ticks]
+        return [label if label not in labels[:i] else "" for i, label in enumerate(labels)], ""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else max(abs(ticks[0]), 1e-300)
     for labels in (_plain(ticks, step), [_suffixed(t) for t in ticks], [_power(t, 2) if t else "0" for t in ticks]):
         if len(set(labels)) == len(labels) and max(map(len, labels)) <= _WIDEST:
             return labels, ""
     base = ticks[0]
-    return [f"+{short(tick - base)}" if tick != base else "+0" for tick in ticks], f"{base:.7g}"
+    labels = [f"+{short(tick - base)}" if tick != base else "+0" for tick in ticks]
+    return [label if label not in labels[:i] else "" for i, label in enumerate(labels)], f"{base:.7g}"
 
 
 def _plain(ticks: list[float], step: float) -> list[str]:

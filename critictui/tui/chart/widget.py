@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.geometry import Region
 from textual.message import Message
@@ -19,6 +19,7 @@ from critictui.tui.chart.captions import subtitle, title
 from critictui.tui.chart.draw import Drawing, draw, with_cursor
 from critictui.tui.chart.frame import Frame, extent
 from critictui.tui.chart.glyphs import ASCII, UNICODE
+from critictui.tui.chart.keys import HELP, KEYS
 from critictui.tui.chart.layers import Style
 from critictui.tui.chart.model import ChartData, View
 from critictui.tui.chart.palette import Palette, make_palette, strips
@@ -33,7 +34,7 @@ class Chart(Widget, can_focus=True):
     the message's view (or step) on every chart it wants in step, `chart.view = message.view`.
     """
 
-    HELP = "Chart"
+    HELP = HELP
 
     DEFAULT_CSS = """
     Chart {
@@ -47,24 +48,7 @@ class Chart(Widget, can_focus=True):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "cursor(-1)", "Cursor", id="chart.cursor-left", show=False),
-        Binding("right", "cursor(1)", "Cursor", id="chart.cursor-right", show=False),
-        Binding("home", "cursor_end(-1)", "First point", id="chart.cursor-first", show=False),
-        Binding("end", "cursor_end(1)", "Last point", id="chart.cursor-last", show=False),
-        Binding("escape", "drop_cursor", "Drop cursor", id="chart.cursor-drop", show=False),
-        Binding("shift+left", "pan(-0.25)", "Pan", id="chart.pan-left", show=False),
-        Binding("shift+right", "pan(0.25)", "Pan", id="chart.pan-right", show=False),
-        Binding("plus,equals_sign", "zoom(2)", "Zoom", id="chart.zoom-in", show=False),
-        Binding("minus", "zoom(0.5)", "Zoom out", id="chart.zoom-out", show=False),
-        Binding("0", "fit", "Fit", id="chart.fit", show=False),
-        Binding("s", "smooth(1)", "Smooth", id="chart.smoother"),
-        Binding("S", "smooth(-1)", "Rougher", id="chart.rougher", show=False),
-        Binding("y", "toggle_log", "Log y", id="chart.log-y", show=False),
-        Binding("o", "toggle_robust", "Outliers", id="chart.outliers", show=False),
-        Binding("t", "next_x_mode", "Time axis", id="chart.x-axis", show=False),
-        Binding("b", "toggle_band", "Band", id="chart.band", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     view: reactive[View] = reactive(View())
     """How the data is looked at; the same object may be set on many charts."""
@@ -115,7 +99,9 @@ class Chart(Widget, can_focus=True):
         self._picture: Picture | None = None
         self._strips: list[Strip] | None = None
         self._palette: Palette | None = None
+        self._restyled = False
         self._captions: tuple[Content, Content] | None = None
+        self._only: tuple[Region, ...] | None = None
         self.set_reactive(Chart.view, view if view is not None else View())
         self.set_reactive(Chart.ascii, ascii)
         self.set_reactive(Chart.mono, mono)
@@ -148,21 +134,18 @@ class Chart(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         """Another size is another picture."""
-        self._base = None
-        self._strips = None
+        self._forget()
         self._caption()
 
     def _on_theme(self, _: Theme) -> None:
-        self._palette = None
-        self._strips = None
+        self._restyled = True
         self._caption()
         self.refresh()
 
     def notify_style_update(self) -> None:
         """The background may be another one now."""
         super().notify_style_update()
-        self._palette = None
-        self._strips = None
+        self._restyled = True
 
     def watch_view(self, old: View, new: View) -> None:
         """Only what depends on the changed part is drawn anew: a cursor costs no layout."""
@@ -177,47 +160,63 @@ class Chart(Widget, can_focus=True):
 
     def watch_mono(self) -> None:
         """No colours are another picture."""
-        self._palette = None
+        self._restyled = True
         self._base = None
         self._changed()
+
+    def _forget(self) -> None:
+        self._base = self._picture = self._strips = None
+
+    def _colours(self) -> Palette:
+        """The palette of the moment; the same object for as long as it holds the same colours."""
+        if self._palette is None or self._restyled:
+            app = self.app
+            made = make_palette(
+                app.theme_variables, self.background_colors[1], mono=self.mono, ansi=app.native_ansi_color
+            )
+            if self._palette is None or not made.same(self._palette):
+                if self._palette is not None and made.ansi != self._palette.ansi:
+                    self._base = None
+                self._palette, self._strips = made, None
+            self._restyled = False
+        return self._palette
 
     def _style(self) -> Style:
         palette = self._colours()
         return Style(ASCII if self.ascii else UNICODE, not (self.ascii or palette.mono or palette.ansi), palette.mono)
 
-    def _colours(self) -> Palette:
-        if self._palette is None:
-            app = self.app
-            self._palette = make_palette(
-                app.theme_variables, self.background_colors[1], mono=self.mono, ansi=app.native_ansi_color
-            )
-        return self._palette
-
     def _rows(self) -> list[Strip]:
+        palette = self._colours()
         if self._strips is None:
             self._picture = self._drawn()
-            self._strips = strips(self._picture, self._colours())
+            self._strips = strips(self._picture, palette)
         return self._strips
 
     def _drawn(self) -> Picture:
-        width, height = self.size
-        view = self.view
+        style, view = self._style(), self.view
         if self._base is None:
-            self._base = draw(self._data, view, width, height, self._style())
-        return with_cursor(self._base, view.cursor_step, self._style())
+            self._base = draw(self._data, view, *self.size, style)
+        return with_cursor(self._base, view.cursor_step, style)
 
     def _changed(self) -> None:
         """Draw anew and repaint the rows that look different; nothing while there is no place on the screen."""
         if not self.is_mounted or not self.size:
-            self._strips = None
+            self._forget()
             return
-        before, seen = self._picture, self._strips is not None
+        palette = self._colours()
+        before = self._picture if self._strips is not None else None
         self._picture = picture = self._drawn()
-        self._strips = strips(picture, self._colours())
-        rows = picture.differs(before if seen else None)
+        self._strips = strips(picture, palette)
+        rows = picture.differs(before)
         self._caption()
         if rows:
-            self.refresh(*(Region(0, row, picture.width, 1) for row in rows))
+            self.refresh(*(Region(first, row, last + 1 - first, 1) for row, first, last in rows))
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """As every widget's, but a border text that is set repaints its own row alone."""
+        if self._only is not None and not regions:
+            regions = self._only
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def _caption(self) -> None:
         """Title and values in the border; set only when they say something else than before."""
@@ -225,19 +224,22 @@ class Chart(Widget, can_focus=True):
             return
         palette, width = self._colours(), self.size.width - 4
         glyphs = ASCII if self.ascii else UNICODE
-        if self._base is None:
-            self._drawn()
-        frame = self._base.frame if self._base is not None else None
+        frame = self.frame
         captions = (
             title(self._data, self.view, width, palette, glyphs, rule=self.styles.border_top[1]),
             subtitle(frame, self.view, width, palette, glyphs),
         )
-        before = self._captions
-        if before is None or not captions[0].is_same(before[0]):
-            self.border_title = captions[0]
-        if before is None or not captions[1].is_same(before[1]):
-            self.border_subtitle = captions[1]
-        self._captions = captions
+        before, self._captions = self._captions, captions
+        width, height = self.size.width, self.size.height
+        try:
+            if before is None or not captions[0].is_same(before[0]):
+                self._only = (Region(-1, -1, width + 2, 1),)
+                self.border_title = captions[0]
+            if before is None or not captions[1].is_same(before[1]):
+                self._only = (Region(-1, height, width + 2, 1),)
+                self.border_subtitle = captions[1]
+        finally:
+            self._only = None
 
     def _look(self, view: View) -> None:
         if view == self.view:
