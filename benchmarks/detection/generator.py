@@ -124,7 +124,7 @@ def _healthy_course(shape: Shape, step: NDArray[np.int64], rng: np.random.Genera
     ratio = rng.uniform(0.55, 0.80)
     """margin over the deviation of the difference of two scores: probit of the accuracy, 0.71 to 0.79"""
     learnt = 1 - np.exp(-step / tau)
-    level = rng.uniform(3.0, 5.5)
+    level = rng.uniform(1.8, 3.4)
     margin = level * learnt * (1 + shape.trend * np.clip((step - 100) / max(1, shape.steps - 100), 0, 1))
     spread = level / ratio / math.sqrt(2) * (0.25 + 0.75 * learnt)
     for i in range(shape.rate_steps):

@@ -15,6 +15,8 @@ from critictui.run import metrics as m
 SCORE = "critic/score/mean"
 SCORE_MAX = "critic/score/max"
 SCORE_MIN = "critic/score/min"
+CENTRE = "the middle of the two score means"
+"""A level of our own: no run logs it, no alert names it."""
 STEP_TIME = "timing_s/step"
 ACTOR_SIGNS = ("actor/pg_loss", "actor/grad_norm", "actor/entropy_loss", "actor/entropy")
 RANKING_LOSS = "critic/ranking_loss"
@@ -41,9 +43,6 @@ WATCHED: frozenset[str] = frozenset(
 
 _ORDERED = tuple(sorted(WATCHED))
 
-ABSURD = 1e30
-"""Larger values are taken as this large, so that no sum or square of them overflows."""
-
 _LOGARITHMIC = frozenset({m.TEACHER_STD, m.STUDENT_STD, m.SCORE_RANGE, m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME})
 _ONE_WAY = frozenset({m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME, m.D_LOSS})
 
@@ -66,6 +65,8 @@ class Context:
     seam_index: dict[str, int] = field(default_factory=dict)
     """How many points each column had at that seam."""
     adversarial: bool = False
+    continues: bool = False
+    """The session goes on about where the one before it ended, as a resume does."""
     rows: int = 0
     """Rows of this session so far."""
     closed: list[Alert] = field(default_factory=list)
@@ -106,11 +107,24 @@ class Context:
                 continue
             column = self.columns.get(name)
             if column is None:
-                column = self.columns[name] = Column()
-            column.steps.append(row.step)
-            column.values.append(min(max(value, -ABSURD), ABSURD))
+                column = self.columns[name] = Column(log=name in _LOGARITHMIC)
+            column.add(row.step, value)
             if name in LEVELS or name in self.extra:
                 self._level(name).add(column)
+
+        self._take_centre()
+
+    def _take_centre(self) -> None:
+        teacher, student = self.value(m.TEACHER_MEAN), self.value(m.STUDENT_MEAN)
+        if teacher is None or student is None:
+            return
+        column = self.columns.setdefault(CENTRE, Column())
+        column.add(self.row.step, (teacher + student) / 2)
+        level = self.levels.get(CENTRE)
+        if level is None:
+            shift, limit = (self.settings.number("drift", key, m.TEACHER_MEAN) for key in ("shift", "limit"))
+            level = self.levels[CENTRE] = Level(follows=False, shift=shift, limit=limit, absolute=True)
+        level.add(column)
 
     def _level(self, name: str) -> Level:
         level = self.levels.get(name)

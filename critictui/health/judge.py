@@ -12,6 +12,9 @@ from critictui.health.context import LEVELS, SCORE, WATCHED, Context
 from critictui.health.history import BEGINNING, Feed, Key, Row
 from critictui.health.level import Column, Level
 from critictui.health.rules import Rule, all_rules
+from critictui.health.rules.fixed_set import scored
+from critictui.health.rules.pace import silence
+from critictui.health.rules.restarts import regressions
 from critictui.health.settings import DEFAULTS, Settings
 from critictui.run.facts import RunSnapshot
 from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
@@ -42,14 +45,14 @@ class Machine:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._settings = Settings(config.thresholds)
+        self.settings = Settings(config.thresholds)
         self._extra = _extra_metrics(config)
         self.restart()
 
     def restart(self) -> None:
         """Forget everything."""
         self.key: Key = BEGINNING
-        self.context = Context(self._config, self._settings, self._extra)
+        self.context = Context(self._config, self.settings, self._extra)
         self.rules: list[Rule] = []
         self._marks: list[_Mark] = []
         self._played = 0
@@ -79,6 +82,7 @@ class Machine:
             context.seam_index,
             context.adversarial,
             context.rows,
+            context.continues,
         ) = pickle.loads(mark.state)  # noqa: S301  # our own bytes, from this process's memory
         context.row = Row(mark.key, {})
         context.columns = {name: mark.columns[name] for name in mark.lengths}
@@ -99,6 +103,7 @@ class Machine:
                 context.seam_index,
                 context.adversarial,
                 context.rows,
+                context.continues,
             ),
             protocol=pickle.HIGHEST_PROTOCOL,
         )
@@ -125,7 +130,10 @@ class Machine:
         for rule in self.rules:
             old.closed.extend(rule.latches.end(row.step, self.key[0]))
         tails = {name: tuple(column.values[-40:]) for name, column in old.columns.items()}
-        self.context = Context(self._config, self._settings, self._extra, before=tails, closed=old.closed)
+        self.context = Context(self._config, self.settings, self._extra, before=tails, closed=old.closed)
+        ended = self.key[1] if self.rules else None
+        overlap = self.settings.count("step-regression", "overlap")
+        self.context.continues = ended is not None and row.step > max(1, ended - overlap)
         self.rules = all_rules()
 
 
@@ -176,6 +184,15 @@ class Judge:
         for rule in machine.rules:
             alerts.extend(rule.latches.open(session))
             waiting.extend(rule.waiting(machine.context))
+        settings = machine.settings
+        alerts.extend(regressions(run, settings))
+        alerts.extend(silence(run, settings, now))
+        found, missing = scored(run, scores, settings)
+        alerts.extend(found)
+        waiting.extend(missing)
+        if machine.rules and not machine.context.levels:
+            hint = "no metric of a critic is logged; name them under [aliases] in critictui.toml"
+            waiting.append(NotEnoughData("", "", hint))
         verdict = verdict_of(alerts, ready=_ready(machine.context.levels))
         return Judgement(verdict, tuple(sorted(alerts, key=_rank)), tuple(waiting))
 
@@ -201,7 +218,7 @@ def _ready(levels: dict[str, Level]) -> bool:
     for group in ((D_ACC, SCORE_DIFF), (SCORE,), (D_LOSS,), LEVELS):
         present = [levels[name] for name in group if name in levels]
         if present:
-            return all(level.baseline is not None for level in present)
+            return any(level.baseline is not None for level in present)
     return False
 
 

@@ -6,15 +6,34 @@ import math
 
 from critictui.health.statistics import Baseline, Cusum, median, noise, rise
 
+ABSURD = 1e30
+"""No sum or square of values up to this overflows."""
+
+
+def scale(value: float) -> float:
+    """The logarithm, of zero and below that of a billionth."""
+    return math.log(max(value, 1e-9))
+
 
 class Column:
     """The finite values of one metric in the current session."""
 
-    __slots__ = ("steps", "values")
+    __slots__ = ("log", "scaled", "steps", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, *, log: bool = False) -> None:
+        self.log = log
         self.steps: list[int] = []
         self.values: list[float] = []
+        self.scaled: list[float] = [] if log else self.values
+        """What statistics are made of: logarithms where the noise is a share of the size, else the values."""
+
+    def add(self, step: int, value: float) -> None:
+        """One more point; beyond `ABSURD` a value counts as that."""
+        value = min(max(value, -ABSURD), ABSURD)
+        self.steps.append(step)
+        self.values.append(value)
+        if self.log:
+            self.scaled.append(scale(value))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -22,6 +41,8 @@ class Column:
     def cut(self, n: int) -> None:
         """Keep the first n points."""
         del self.steps[n:], self.values[n:]
+        if self.log:
+            del self.scaled[n:]
 
     def tail(self, n: int) -> list[float]:
         """The last n values, fewer where there are fewer."""
@@ -38,17 +59,20 @@ class Level:
 
     SKIP = 10
     """Points at the start of a session that never count: optimiser and schedule warm up."""
-    WINDOW = 40
-    PATIENCE = 120
+    WINDOW = 30
+    PATIENCE = 80
     """After so many points a window is taken even where it still trends."""
     EVERY = 20
     """Points between two looks at whether a better level was reached."""
-    LONG = 160
-    """Points that the noise is estimated from once there are so many."""
+    LONG = 400
+    """Points that the noise is estimated from once there are so many: a low autocorrelation must not be good luck."""
+    WIDE = 160
+    """Points that the level is the median of once there are so many; a new and better level needs half of them."""
     STABLE = 2.5
     """Standard errors between the halves of a window that is still called stable."""
 
     __slots__ = (
+        "_absolute",
         "_begin",
         "_seen",
         "_waiting",
@@ -65,7 +89,14 @@ class Level:
     )
 
     def __init__(
-        self, *, log: bool = False, follows: bool = True, shift: float = 0.5, limit: float = 12.0, least: float = 0.0
+        self,
+        *,
+        log: bool = False,
+        follows: bool = True,
+        shift: float = 0.5,
+        limit: float = 12.0,
+        least: float = 0.0,
+        absolute: bool = False,
     ) -> None:
         self.log = log
         self.follows = follows
@@ -80,6 +111,8 @@ class Level:
         """Median of the last three values, in the metric's own units."""
         self.short = math.nan
         """Median of the last ten."""
+        self._absolute = absolute
+        """The value itself has no meaning, only its changes: then no share of it limits sigma."""
         self._begin = 0
         """Index of the first point after the last seam."""
         self._waiting = True
@@ -88,9 +121,10 @@ class Level:
     @property
     def usual(self) -> float:
         """The baseline in the metric's own units; NaN before there is one."""
-        if self.baseline is None:
+        base = self.baseline
+        if base is None:
             return math.nan
-        return math.exp(self.baseline.level) if self.log else self.baseline.level
+        return math.exp(base.level) if self.log else base.level
 
     @property
     def fell(self) -> bool:
@@ -104,12 +138,29 @@ class Level:
 
     def needs(self) -> int:
         """Points that are still missing before this metric can be judged; 0 when it can."""
-        return 0 if self.baseline is not None else max(1, self.SKIP + self.WINDOW - (self._seen - self._begin))
+        if self.baseline is not None:
+            return 0
+        count = self._seen - self._begin
+        least = self.SKIP + self.WINDOW - count
+        return least if least > 0 else max(1, self.PATIENCE - count)
 
     def seam(self, points: int) -> None:
-        """From the next point on (there are `points` so far) the baseline is taken anew."""
+        """From the next point on (there are `points` so far) the baseline is taken anew.
+
+        One that is still waited for is not put off further: epochs may be shorter than a window.
+        """
+        if self._waiting:
+            return
         self._begin = points
         self._waiting = True
+
+    def sigmas_above(self, value: float) -> float:
+        """How far one value lies above the baseline, in sigmas of one value; 0 before there is a baseline."""
+        return (
+            0.0
+            if self.baseline is None
+            else ((scale(value) if self.log else value) - self.baseline.level) / self.baseline.sigma
+        )
 
     def settle(self) -> None:
         """Call what is now normal: after a change that was reported and is over."""
@@ -120,15 +171,16 @@ class Level:
         """Take in the newest point of the column."""
         values = column.values
         n = self._seen = len(values)
-        x = self._scale(values[-1])
+        x = column.scaled[-1]
         self.now = median(values[-3:])
         self.short = median(values[-10:])
         base = self.baseline
         if base is not None:
-            z = (base.level - x) / base.inflated
+            away = (base.level - x) / base.inflated
+            doubt = base.error / base.inflated
             step = column.steps[-1]
-            self.below.add(z, self.shift, step, 2 * self.limit)
-            self.above.add(-z, self.shift, step, 2 * self.limit)
+            self.below.add(away - doubt, self.shift, step, 2 * self.limit)
+            self.above.add(-away - doubt, self.shift, step, 2 * self.limit)
         count = n - self._begin
         if self._waiting:
             ready = count - self.SKIP - self.WINDOW
@@ -137,30 +189,27 @@ class Level:
         elif (count - self.SKIP - self.WINDOW) % self.EVERY == 0:
             self._again(column)
 
-    def _scale(self, value: float) -> float:
-        return math.log(max(value, 1e-9)) if self.log else value
-
     def _window(self, column: Column, n: int) -> list[float]:
-        values = column.values[max(self._begin, len(column) - n) :]
-        return [self._scale(v) for v in values] if self.log else values
+        return column.scaled[max(self._begin, len(column) - n) :]
 
-    def _measured(self, column: Column) -> Baseline:
-        window = self._window(column, self.WINDOW)
+    def _measured(self, column: Column, width: int) -> Baseline:
+        window = self._window(column, width)
         level = median(window)
         available = len(column) - self._begin - self.SKIP
         longer = self._window(column, min(self.LONG, max(self.WINDOW, available)))
-        floor = max(self.least, 1e-3 if self.log else 1e-3 * abs(level), 1e-9)
+        floor = max(self.least, 1e-3 if self.log or self._absolute else 1e-3 * abs(level), 1e-9)
         sigma, phi = noise(longer, floor)
-        return Baseline(level, sigma, phi, column.steps[-1], len(longer))
+        return Baseline(level, sigma, phi, column.steps[-1], len(longer), len(window))
+
+    def _stable(self, column: Column, base: Baseline) -> bool:
+        return abs(rise(self._window(column, base.width), base.sigma, base.phi)) <= self.STABLE
 
     def _first(self, column: Column, *, patient: bool) -> None:
-        fresh = self._measured(column)
-        trend = rise(self._window(column, self.WINDOW), fresh.sigma, fresh.phi)
-        if patient and abs(trend) > self.STABLE:
+        fresh = self._measured(column, self.WINDOW)
+        if patient and not self._stable(column, fresh):
             return
-        if self.baseline is not None and (
-            self.fell or (self.below.sum > self.limit / 2 and fresh.level < self.baseline.level)
-        ):
+        base = self.baseline
+        if base is not None and self.below.sum > self.limit / 2 and fresh.level < base.level:
             return  # a seam does not excuse a fall that is under way
         self.baseline = fresh
         self._waiting = False
@@ -170,13 +219,15 @@ class Level:
         base = self.baseline
         if base is None or self.below.sum > self.limit / 2 or (self.above.sum > self.limit and not self.follows):
             return
-        fresh = self._measured(column)
-        sigma, phi = (fresh.sigma, fresh.phi) if fresh.n >= base.n else (base.sigma, base.phi)
-        level = base.level
-        if self.follows:
-            error = fresh.inflated / math.sqrt(self.WINDOW)
-            trend = rise(self._window(column, self.WINDOW), fresh.sigma, fresh.phi)
-            if fresh.level - error > base.level and abs(trend) <= self.STABLE:
-                level = fresh.level - error
-                self.above.reset()
-        self.baseline = Baseline(level, sigma, phi, base.step, max(base.n, fresh.n))
+        available = len(column) - self._begin - self.SKIP
+        fresh = self._measured(column, min(available, self.WIDE // 2))
+        sigma, phi, n = (fresh.sigma, fresh.phi, fresh.n) if fresh.n >= base.n else (base.sigma, base.phi, base.n)
+        level, width = base.level, base.width
+        if self.follows and fresh.level - fresh.error > base.level and self._stable(column, fresh):
+            level, width = fresh.level, fresh.width
+            self.above.reset()
+        elif base.width < self.WIDE and base.width < available and self.below.sum < self.limit / 4:
+            wider = self._measured(column, min(available, self.WIDE))
+            if self._stable(column, wider):
+                level, width = wider.level, wider.width
+        self.baseline = Baseline(level, sigma, phi, base.step, n, width)

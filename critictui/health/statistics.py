@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,19 @@ class Baseline:
     n: int
     """Points in its window."""
 
-    @property
-    def inflated(self) -> float:
-        """The sigma with which sums grow: sigma * sqrt((1 + phi) / (1 - phi)), the long-run deviation of an AR(1)."""
-        return self.sigma * math.sqrt((1 + self.phi) / (1 - self.phi))
+    width: int
+    """Points that the level is the median of."""
+    inflated: float = field(init=False)
+    """The sigma with which sums grow: sigma * sqrt((1 + phi) / (1 - phi)), the long-run deviation of an AR(1), and a
+    little more where few independent points stand behind it."""
+    error: float = field(init=False)
+    """Standard error of the level."""
+
+    def __post_init__(self) -> None:
+        ratio = (1 + self.phi) / (1 - self.phi)
+        inflated = self.sigma * math.sqrt(ratio) * (1 + ratio / self.n)
+        object.__setattr__(self, "inflated", inflated)
+        object.__setattr__(self, "error", inflated / math.sqrt(self.width))
 
 
 def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
@@ -43,7 +52,7 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     x = np.asarray(window, dtype=np.float64)
     n = len(x)
     rest = _residuals(x)
-    mad = _MAD * float(np.median(np.abs(rest - np.median(rest))))
+    mad = _MAD * _middle(np.abs(rest))
     if mad <= floor:
         mad = float(rest.std())
     if mad <= floor:
@@ -59,20 +68,27 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
 def _residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(x)
     t = np.arange(n) - (n - 1) / 2
-    middle = float(np.median(x))
-    spread = _MAD * float(np.median(np.abs(x - middle)))
+    middle = _middle(x)
+    spread = _MAD * _middle(np.abs(x - middle))
     tame = np.clip(x, middle - 4 * spread, middle + 4 * spread) if spread > 0 else x
     slope = float(np.dot(t, tame)) / float(np.dot(t, t)) if n > 1 else 0.0
     line = slope * t
     rest = x - line
-    return np.asarray(rest - np.median(rest), dtype=np.float64)
+    return np.asarray(rest - _middle(rest), dtype=np.float64)
+
+
+def _middle(x: NDArray[np.float64]) -> float:
+    """The median; numpy's own spends most of its time on shapes and NaN."""
+    ordered = np.sort(x)
+    n = len(ordered)
+    return float(ordered[n // 2]) if n % 2 else 0.5 * float(ordered[n // 2 - 1] + ordered[n // 2])
 
 
 def rise(window: Sequence[float], sigma: float, phi: float) -> float:
     """How many standard errors the second half of the window lies above the first; AR(1) taken into account."""
     half = len(window) // 2
     x = np.asarray(window, dtype=np.float64)
-    middle = float(np.median(x))
+    middle = _middle(x)
     x = np.clip(x, middle - 4 * sigma, middle + 4 * sigma)
     error = sigma * math.sqrt((1 + phi) / (1 - phi)) * math.sqrt(2 / half)
     return float(x[-half:].mean() - x[:half].mean()) / error

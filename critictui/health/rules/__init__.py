@@ -29,5 +29,25 @@ def all_rules() -> list[Rule]:
     from critictui.health.rules.accuracy import ChanceAccuracy, Decline, Inverted, Saturation
     from critictui.health.rules.margin import Drift, MarginCollapse
     from critictui.health.rules.non_finite import NonFinite
+    from critictui.health.rules.pace import SlowSteps
+    from critictui.health.rules.spread import ScoreScale, SpreadCollapse, SpreadExplosion
+    from critictui.health.rules.step_change import StepChange
+    from critictui.health.rules.unrest import GradientSpike, Instability, LengthDrift
 
-    return [NonFinite(), MarginCollapse(), Drift(), Decline(), ChanceAccuracy(), Inverted(), Saturation()]
+    return [
+        NonFinite(),
+        MarginCollapse(),
+        Drift(),
+        Decline(),
+        ChanceAccuracy(),
+        Inverted(),
+        Saturation(),
+        SpreadCollapse(),
+        SpreadExplosion(),
+        ScoreScale(),
+        StepChange(),
+        Instability(),
+        GradientSpike(),
+        LengthDrift(),
+        SlowSteps(),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from critictui.health.alert import NotEnoughData, Severity
 from critictui.health.context import RANKING_LOSS, SCORE, Context
@@ -42,7 +43,7 @@ class Decline:
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Until there is a baseline."""
-        return needs_steps(self.id, D_ACC, context)
+        return needs_steps(self.id, D_ACC if D_ACC in context.levels else SCORE, context)
 
     def _severity(self, context: Context, metric: str, fallen: float) -> Severity:
         if metric != D_ACC:
@@ -51,7 +52,7 @@ class Decline:
             return "info"
         return "critical" if fallen >= context.settings.number(self.id, "critical_drop", metric) else "warning"
 
-    def _look(self, context: Context, metric: str, drop: float):  # type: ignore[no-untyped-def]
+    def _look(self, context: Context, metric: str, drop: float) -> Callable[[], Sighting]:
         def look() -> Sighting:
             level = context.levels[metric]
             base = level.baseline
@@ -105,12 +106,17 @@ def window_interval(context: Context, metric: str, size: int) -> tuple[float, fl
 
 
 class ChanceAccuracy:
-    """The interval of the last window contains 0.5: the critic cannot tell teacher and student apart."""
+    """The interval of the last window contains 0.5: the critic cannot tell teacher and student apart.
+
+    Alarms when there was more to it before (a baseline, or one clearly better window), or after `min_steps`.
+    """
 
     id = "chance-accuracy"
 
     def __init__(self) -> None:
         self.latches = Latches(self.id)
+        self._best = 0.0
+        """The best mean of a full window so far."""
 
     def step(self, context: Context) -> None:
         """Judge one row."""
@@ -118,21 +124,22 @@ class ChanceAccuracy:
         if level is None:
             return
         settings = context.settings
-        chance = settings.number(self.id, "chance", D_ACC)
-        learnt = settings.number(self.id, "learnt", D_ACC)
-        points = len(context.column(D_ACC))
-        had_learnt = level.baseline is not None and level.usual >= learnt
-        if not (had_learnt and level.fell) and points < settings.count(self.id, "min_steps", D_ACC):
+        chance, learnt, better = (settings.number(self.id, key, D_ACC) for key in ("chance", "learnt", "better"))
+        size = settings.count(self.id, "window", D_ACC)
+        recent = context.column(D_ACC).tail(size)
+        if len(recent) == size:
+            self._best = max(self._best, mean(recent))
+        lost = (level.baseline is not None and level.usual >= learnt and level.fell) or self._best >= better
+        if not lost and len(context.column(D_ACC)) < settings.count(self.id, "min_steps", D_ACC):
             return
         if not self.latches.firing(D_ACC) and level.now >= learnt:
             self.latches.good(context, D_ACC, recovered=level.short >= learnt)
             return
-        centre, low, high, n = window_interval(context, D_ACC, settings.count(self.id, "window", D_ACC))
-        if low <= chance <= high and centre < learnt:
+        interval = window_interval(context, D_ACC, size)
+        centre, low, high, n = interval
+        if low <= chance <= high and centre < learnt and (level.fell or n == size):
             severity: Severity = "warning" if context.adversarial else "critical"
-            self.latches.bad(
-                context, D_ACC, severity, lambda: self._look(context, level, (centre, low, high, n), had_learnt)
-            )
+            self.latches.bad(context, D_ACC, severity, lambda: self._look(context, level, interval, lost))
         else:
             self.latches.good(context, D_ACC, recovered=centre >= learnt)
 
@@ -147,8 +154,9 @@ class ChanceAccuracy:
         self, context: Context, level: Level, interval: tuple[float, float, float, int], had_learnt: bool
     ) -> Sighting:
         centre, low, high, n = interval
-        began = since(level.below, context) if had_learnt else context.column(D_ACC).steps[-n]
-        was = f"it was {level.usual:.3f} before step {began}" if had_learnt else "and never was better"
+        began = since(level.below, context) if level.fell else context.column(D_ACC).steps[-n]
+        usual = self._best if level.baseline is None else level.usual
+        was = f"it was {usual:.3f} before step {began}" if had_learnt else "and never was better"
         advice = (
             "The critic no longer tells teacher from student. Stop, score the last good checkpoint on the fixed set, "
             "resume from it."
@@ -162,7 +170,7 @@ class ChanceAccuracy:
             began,
             f"d_acc is {centre:.3f} ({low:.3f}-{high:.3f}), chance; {was}.",
             advice,
-            (("low", low), ("high", high), ("points", float(n)), ("baseline", level.usual if had_learnt else 0.5)),
+            (("low", low), ("high", high), ("points", float(n)), ("baseline", usual if had_learnt else 0.5)),
         )
 
 

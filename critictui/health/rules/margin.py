@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from critictui.health.alert import NotEnoughData, Severity
 from critictui.health.context import Context
 from critictui.health.latches import Latches
 from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
+from critictui.health.rules.level_drift import judge_level
 from critictui.health.statistics import kendall, mean
 from critictui.health.words import needs_steps, since
 from critictui.run.metrics import D_ACC, SCORE_DIFF
@@ -34,7 +33,7 @@ class MarginCollapse:
         warn = settings.number(self.id, "fraction", SCORE_DIFF)
         crit = settings.number(self.id, "critical_fraction", SCORE_DIFF)
         share = level.now / level.usual
-        if level.fell and share < warn and not student_learns(context):
+        if level.fell and (level.short < warn * level.usual or share < crit) and not student_learns(context):
             severity: Severity = "critical" if share < crit and not context.adversarial else "warning"
             self.latches.bad(context, SCORE_DIFF, severity, lambda: _sighting(context, level, warn * level.usual))
         elif self.latches.good(context, SCORE_DIFF, recovered=level.short > (warn + 0.15) * level.usual):
@@ -57,6 +56,7 @@ class Drift:
 
     def step(self, context: Context) -> None:
         """Judge one row."""
+        judge_level(context, self.latches)
         level = context.level(SCORE_DIFF)
         if level is None or not positive(level):
             return
@@ -91,7 +91,7 @@ class Drift:
 def positive(level: Level) -> bool:
     """There was a margin to lose: the baseline is clearly above zero."""
     base = level.baseline
-    return base is not None and base.level > 0 and base.level > base.inflated * 4 / math.sqrt(Level.WINDOW)
+    return base is not None and base.level > 0 and base.level > 4 * base.error
 
 
 def student_learns(context: Context) -> bool:

@@ -1,0 +1,140 @@
+"""step-change: a jump at an epoch boundary (memorised prompts) or at a resume (something was not restored)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from critictui.health.alert import NotEnoughData
+from critictui.health.context import Context
+from critictui.health.latches import Latches
+from critictui.health.lifecycle import Sighting
+from critictui.health.statistics import median, noise
+from critictui.run.metrics import D_ACC, SCORE_DIFF
+
+_METRICS = (D_ACC, SCORE_DIFF)
+_MEMORISED = (
+    "From here on the logged accuracy is no estimate of anything held out: judge this critic on the fixed set only, "
+    "and stop the warm-up before prompts repeat."
+)
+_RESUMED = "Was everything restored: the head, the optimiser, the data order? Score the checkpoint it resumed from."
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Two stretches compared: their medians and how many standard errors lie between them."""
+
+    before: float
+    after: float
+    sigmas: float
+
+    @property
+    def size(self) -> float:
+        """After minus before."""
+        return self.after - self.before
+
+
+def jump_between(before: Sequence[float], after: Sequence[float], sigma: float) -> Jump:
+    """`after` against what `before` leads one to expect: its median, and as much again as it was still moving."""
+    half = len(before) // 2
+    moving = median(before[half:]) - median(before[:half]) if half >= 3 else 0.0
+    was, now = median(before), median(after)
+    change = now - was
+    moving = moving if moving * change > 0 else 0.0
+    error = 1.25 * sigma * math.sqrt(1 / len(before) + 1 / len(after))
+    left = math.copysign(max(0.0, abs(change) - abs(moving)), change)
+    return Jump(was, now, left / error if error > 0 else 0.0)
+
+
+class StepChange:
+    """The accuracy or the margin at the seam against the steps right before it, for the first eight steps."""
+
+    id = "step-change"
+
+    def __init__(self) -> None:
+        self.latches = Latches(self.id)
+
+    def step(self, context: Context) -> None:
+        """Judge one row."""
+        for metric in _METRICS:
+            if context.value(metric) is None:
+                continue
+            found = (
+                self._at_epoch(context, metric)
+                or self._at_resume(context, metric)
+                or self._unannounced(context, metric)
+            )
+            if found is not None:
+                self.latches.bad(context, metric, "warning", found)
+            else:
+                self.latches.good(context, metric)
+
+    def waiting(self, context: Context) -> list[NotEnoughData]:
+        """Nothing: a seam comes or does not."""
+        return []
+
+    def _at_epoch(self, context: Context, metric: str) -> Callable[[], Sighting] | None:
+        if context.epoch_began is None:
+            return None
+        seam = context.seam_index.get(metric, 0)
+        values = context.column(metric).values
+        jump = self._jump(context, metric, values[:seam], values[seam:])
+        if jump is None:
+            return None
+        return lambda: _at_seam(metric, jump, context.epoch_began or context.step, "an epoch begins")
+
+    def _at_resume(self, context: Context, metric: str) -> Callable[[], Sighting] | None:
+        before = context.before.get(metric, ())
+        if not before or not context.continues or context.epoch_began is not None:
+            return None
+        column = context.column(metric)
+        jump = self._jump(context, metric, before, column.values)
+        if jump is None:
+            return None
+        return lambda: _at_seam(metric, jump, column.steps[0], "the run was resumed")
+
+    def _jump(self, context: Context, metric: str, before: Sequence[float], after: Sequence[float]) -> Jump | None:
+        settings = context.settings
+        size = settings.count(self.id, "window", metric)
+        within = settings.count(self.id, "within", metric)
+        if not 3 <= len(after) <= within or len(before) < 8:
+            return None
+        sigma = max(noise(before[-40:])[0], 0.005 if metric == D_ACC else 0.0)
+        level = context.levels.get(metric)
+        if level is not None and level.baseline is not None:
+            sigma = max(sigma, level.baseline.inflated)
+        jump = jump_between(before[-size:], after, sigma)
+        least = settings.number(self.id, "jump", metric)
+        large = abs(jump.size) >= least if metric == D_ACC else abs(jump.size) >= 4 * least * abs(jump.before)
+        return jump if large and abs(jump.sigmas) >= settings.number(self.id, "sigma", metric) else None
+
+    def _unannounced(self, context: Context, metric: str) -> Callable[[], Sighting] | None:
+        """Accuracy that leaps to nearly 1 where the run says nothing of epochs: memorised all the same."""
+        level = context.levels[metric]
+        if metric != D_ACC or level.baseline is None or not level.rose or level.above.since is None:
+            return None
+        column = context.column(metric)
+        fresh = sum(1 for step in column.steps[-self._within(context) :] if step >= level.above.since)
+        if not 3 <= fresh < self._within(context) or len(column) < fresh + 20:
+            return None
+        before, after = column.values[-fresh - 20 : -fresh], column.values[-fresh:]
+        if median(after) < 0.93 or median(after) - median(before) < 0.1:
+            return None
+        jump = jump_between(before, after, level.baseline.inflated)
+        since = level.above.since
+        return lambda: _at_seam(metric, jump, since, "nothing else is known to begin")
+
+    def _within(self, context: Context) -> int:
+        return context.settings.count(self.id, "within", D_ACC) + 1
+
+
+def _at_seam(metric: str, jump: Jump, step: int, what: str) -> Sighting:
+    memorised = jump.size > 0 and (metric != D_ACC or jump.after > 0.8)
+    text = f"{metric} jumped from {jump.before:.3g} to {jump.after:.3g} at step {step}, where {what}"
+    resumed = "resumed" in what
+    verdict = ": memorised, these prompts were seen before." if memorised and not resumed else "."
+    return Sighting(
+        jump.after, jump.before, step, text + verdict, _RESUMED if resumed else _MEMORISED,
+        (("before", jump.before), ("after", jump.after), ("sigmas", jump.sigmas)),
+    )  # fmt: skip
