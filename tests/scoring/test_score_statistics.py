@@ -1,0 +1,217 @@
+"""Every number of a score against brute force, and against what is known of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from critictui.scoring import statistics
+from critictui.scoring.result import ResponseRow, ScoreResult
+from critictui.scoring.summary import in_words
+
+scores = st.integers(-3, 3).map(float) | st.just(math.nan) | st.just(math.inf)
+groups = st.lists(st.tuples(scores, st.lists(scores, min_size=1, max_size=4)), min_size=1, max_size=6)
+
+
+@given(groups)
+@settings(max_examples=60, deadline=None)
+def test_accuracy_counts_what_a_loop_counts(make_rows: Callable[..., list[ResponseRow]], made: list) -> None:
+    pairs = statistics.pairs_of(make_rows(made))
+    every = [(t, s) for t, students in made for s in students if math.isfinite(t) and math.isfinite(s)]
+    won, tied = sum(t > s for t, s in every), sum(t == s for t, s in every)
+    n = len(every)
+    assert pairs.n == n
+    assert pairs.dropped == sum(len(students) for _, students in made) - n
+    expected = {
+        "win": (won + tied, n),
+        "lose": (won, n),
+        "half": (won + tied / 2, n),
+        "report": (won, n - tied),
+    }
+    for ties, (wins, count) in expected.items():
+        found, _, of = statistics.accuracy(pairs, ties)  # type: ignore[arg-type]
+        assert of == count
+        assert found == pytest.approx(wins / count) if count else math.isnan(found)
+    if n:
+        assert statistics.soft_accuracy(pairs) == pytest.approx(np.mean([1 / (1 + math.exp(s - t)) for t, s in every]))
+        assert statistics.tie_rate(pairs) == pytest.approx(tied / n)
+
+
+@given(groups, st.floats(-50, 50))
+@settings(max_examples=40, deadline=None)
+def test_a_shift_of_all_scores_changes_no_accuracy(
+    make_rows: Callable[..., list[ResponseRow]], made: list, shift: float
+) -> None:
+    shift = round(shift)
+    plain = statistics.pairs_of(make_rows(made))
+    moved = statistics.pairs_of(make_rows([(t + shift, [s + shift for s in students]) for t, students in made]))
+    assert statistics.accuracy(plain)[1:] == statistics.accuracy(moved)[1:]
+    assert statistics.accuracy_interval(plain) == pytest.approx(statistics.accuracy_interval(moved), nan_ok=True)
+
+
+def test_wilson_is_the_interval_of_the_case_that_started_this() -> None:
+    low, high = statistics.wilson(183, 400)
+    assert (round(low, 3), round(high, 3)) == (0.409, 0.506)
+
+
+@given(st.integers(1, 60), st.data())
+@settings(max_examples=60, deadline=None)
+def test_wilson_solves_the_equation_it_is_defined_by(n: int, data: st.DataObject) -> None:
+    wins = data.draw(st.integers(0, n))
+    z = 1.959963984540054
+    for limit in statistics.wilson(wins, n):
+        assert 0 <= limit <= 1
+        assert (wins / n - limit) ** 2 == pytest.approx(z * z * limit * (1 - limit) / n, abs=1e-9)
+
+
+def test_wilson_without_pairs_is_nothing() -> None:
+    assert all(math.isnan(x) for x in statistics.wilson(0, 0))
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=12), st.lists(st.integers(-4, 4), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_auc_is_the_share_of_all_couples(teacher: list[int], student: list[int]) -> None:
+    brute = np.mean([(t > s) + (t == s) / 2 for t, s in itertools.product(teacher, student)])
+    assert statistics.auc([float(t) for t in teacher], [float(s) for s in student]) == pytest.approx(brute)
+    assert math.isnan(statistics.auc([], [1.0]))
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=3, max_size=15))
+@settings(max_examples=60, deadline=None)
+def test_spearman_is_the_correlation_of_midranks(points: list[tuple[int, int]]) -> None:
+    x, y = ([float(p[i]) for p in points] for i in (0, 1))
+
+    def ranks(values: list[float]) -> list[float]:
+        return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
+
+    found = statistics.spearman(x, y)
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(np.corrcoef(ranks(x), ranks(y))[0, 1])
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_mcnemar_is_the_exact_two_sided_binomial(gained: int, lost: int) -> None:
+    n = gained + lost
+    mass = [Fraction(math.comb(n, k), 2**n) for k in range(n + 1)]
+    expected = sum(p for p in mass if p <= mass[gained])
+    assert statistics.mcnemar(gained, lost) == pytest.approx(float(expected))
+
+
+def test_a_paired_comparison_counts_gains_and_losses_on_common_pairs(
+    make_rows: Callable[..., list[ResponseRow]],
+) -> None:
+    before = statistics.pairs_of(make_rows([(0, [1, 1, -1, math.nan]), (0, [1, -1, 0, 1]), (5, [0, 0, 0, 0])]))
+    after = statistics.pairs_of(make_rows([(0, [-1, 1, 1, -1]), (0, [-1, -1, -1, 1]), (5, [9, 0, 0, 0])]))
+    found = statistics.compare_paired(after, before)
+    assert found.pairs == 11  # one had no score before
+    assert (found.gained, found.lost) == (3, 2)
+    assert found.d_acc_difference == pytest.approx(1 / 11)
+    assert found.d_acc_difference_ci[0] <= 1 / 11 <= found.d_acc_difference_ci[1]
+    assert found.p_value == pytest.approx(1.0)
+    same = statistics.compare_paired(after, after)
+    assert (same.d_acc_difference, same.p_value, same.margin_difference) == (0, 1, 0)
+
+
+def test_the_bootstrap_is_the_same_each_time_and_wider_when_pairs_share_a_prompt() -> None:
+    generator = np.random.default_rng(0)
+    outcome = generator.integers(0, 2, 50).astype(float)
+    ones, repeated = np.ones(200), np.repeat(outcome, 4)
+    clusters, singles = np.repeat(np.arange(50), 4), np.arange(200)
+    first = statistics.cluster_bootstrap(repeated, ones, clusters)
+    assert first == statistics.cluster_bootstrap(repeated, ones, clusters)
+    naive = statistics.cluster_bootstrap(repeated, ones, singles)
+    assert 1.7 < (first[1] - first[0]) / (naive[1] - naive[0]) < 2.3  # four copies of a pair are one pair
+    assert all(math.isnan(x) for x in statistics.cluster_bootstrap(outcome[:1], outcome[:1], clusters[:1]))
+
+
+def test_the_cluster_interval_covers_the_truth_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for trial in range(200):
+        rate = np.clip(generator.normal(0.7, 0.2, 80), 0.02, 0.98)
+        outcome = (generator.random((80, 4)) < rate[:, None]).astype(float).ravel()
+        low, high = statistics.cluster_bootstrap(
+            outcome, np.ones(320), np.repeat(np.arange(80), 4), resamples=400, seed=trial
+        )
+        truth = 0.6955  # the mean of the clipped normal, by numerical integration
+        covered += low <= truth <= high
+    assert 0.90 <= covered / 200 <= 0.985
+
+
+def test_the_design_effect_of_copies_is_their_number(make_rows: Callable[..., list[ResponseRow]]) -> None:
+    generator = np.random.default_rng(2)
+    copies = [(0.0, [float(x)] * 4) for x in generator.choice([-1, 1], 300)]
+    singles = [(0.0, [float(x)]) for x in generator.choice([-1, 1], 300)]
+    assert statistics.design_effect(statistics.pairs_of(make_rows(copies))) == pytest.approx(4, rel=0.02)
+    assert statistics.design_effect(statistics.pairs_of(make_rows(singles))) == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize(("pairs", "power"), [(400, 0.72), (1000, 0.98)])
+def test_the_smallest_difference_agrees_with_the_known_power_of_a_five_point_change(pairs: int, power: float) -> None:
+    assert statistics.smallest_difference(pairs, power=power) == pytest.approx(0.05, abs=0.0025)
+
+
+@given(st.integers(30, 5000), st.floats(0.02, 0.5))
+@settings(max_examples=60, deadline=None)
+def test_the_smallest_difference_solves_its_formula(pairs: int, discordance: float) -> None:
+    d = statistics.smallest_difference(pairs, discordance)
+    if not math.isnan(d):
+        needed = 1.959964 * math.sqrt(discordance) + 0.841621 * math.sqrt(discordance - d * d)
+        assert math.sqrt(pairs) * d == pytest.approx(needed, rel=1e-4)
+
+
+def test_shorter_wins_knows_nothing_but_length(make_rows: Callable[..., list[ResponseRow]]) -> None:
+    rows = make_rows([(0, [1, 1, 1])], lengths=[(10, [12, 10, 3])])
+    assert statistics.shorter_wins(statistics.pairs_of(rows)) == 0.5
+    assert math.isnan(statistics.shorter_wins(statistics.pairs_of(make_rows([(0, [1])]))))
+
+
+def test_a_summary_weighs_pairs_and_says_what_is_in_doubt(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
+) -> None:
+    result, _ = make_result([(1.0, [0.0, 2.0]), (3.0, [1.0]), (math.nan, [0.0])])
+    assert result.pairs == 3
+    assert result.prompts == 2
+    assert result.d_acc == pytest.approx(2 / 3)
+    assert result.score_diff == pytest.approx((1 - 1 + 2) / 3)
+    assert result.teacher_score_mean - result.student_score_mean == pytest.approx(result.score_diff)
+    assert result.teacher_score_std == pytest.approx(np.std([1, 3], ddof=1))
+    assert result.score_range == 3
+    assert any("not finite" in w for w in result.warnings)
+    low, high = result.extra["d_acc_ci_cluster"]  # type: ignore[misc]
+    assert low <= result.d_acc <= high
+
+
+def test_values_out_of_their_range_are_warned_of(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
+) -> None:
+    wild, _ = make_result(values={"mean": 0, "std": 6.0, "min": -12.0, "max": 3.0})
+    assert any("reach 12.0" in w for w in wild.warnings)
+    assert any("vary widely" in w for w in wild.warnings)
+    flat, _ = make_result(values={"mean": 0, "std": 0.01, "min": 0, "max": 0.1})
+    assert any("hardly vary" in w for w in flat.warnings)
+
+
+def test_the_words_tell_chance_from_inversion_and_from_skill(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
+) -> None:
+    def said(right: int, wrong: int) -> str:
+        result, _ = make_result([(1.0, [0.0])] * right + [(0.0, [1.0])] * wrong)
+        return in_words(result).splitlines()[0]
+
+    assert "not told from chance" in said(46, 54)
+    assert "inverted" in said(20, 80)
+    assert "step 310: d_acc 80.0%" in said(80, 20)
+    assert "chance" not in said(80, 20)
+    empty, _ = make_result([(math.nan, [1.0])])
+    assert "no accuracy" in in_words(empty)
