@@ -50,6 +50,14 @@ def plain_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+def _is_protected(run_dir: Path) -> bool:
+    """Whether nobody may write into the run directory by its mode: root could, and still should not."""
+    try:
+        return run_dir.stat().st_mode & 0o222 == 0
+    except OSError:
+        return False
+
+
 class AlarmLog:
     """Appends the state changes of one run's alerts.
 
@@ -60,7 +68,7 @@ class AlarmLog:
 
     def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
         self._paths = alarm_log_paths(run_dir)
-        self._place = 1 if read_only else 0
+        self._place = 1 if read_only or _is_protected(run_dir) else 0
         self._known: set[tuple[str, str]] = set()
         self._read: dict[Path, int] = {}
         self._waiting: dict[tuple[str, str], dict[str, object]] = {}

@@ -118,6 +118,15 @@ def test_a_run_that_cannot_be_written_in_gets_its_log_in_the_state_directory(tmp
     assert AlarmLog(tmp_path).record([alert(1)]) == []
 
 
+def test_a_run_whose_mode_forbids_writing_is_left_alone_by_root_too(tmp_path: Path, state_home: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o555)
+    log = AlarmLog(folder)
+    log.record([alert(1)])
+    assert list(folder.iterdir()) == []
+    assert log.path.is_relative_to(state_home)
+
+
 def test_read_only_goes_there_at_once(tmp_path: Path, state_home: Path) -> None:
     log = AlarmLog(tmp_path, read_only=True)
     log.record([alert(1)])
