@@ -7,6 +7,7 @@ through `event_record.decode` alone. Tags are told apart by a hash of their byte
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from critictui.run.series import FloatArray, IntArray
 
 _Octets = NDArray[np.uint8]
 
-_FEW = 24
+_FEW = 256
 """Fewer records than this are decoded one by one: numpy's fixed cost is higher."""
 _SHORTEST = 19
 _VARINT_MOST = 10
@@ -151,6 +152,14 @@ def _one_by_one(buffer: bytes, payload: IntArray, length: IntArray, tags: Tags) 
     position: list[int] = []
     others, malformed = 0, []
     for start, size in zip(payload.tolist(), length.tolist(), strict=True):
+        quick = _quick(buffer, start, size)
+        if quick is not None:
+            tag.append(tags.number(quick[0]))
+            step.append(quick[1])
+            wall.append(quick[2])
+            value.append(quick[3])
+            position.append(start)
+            continue
         try:
             record = decode(buffer[start : start + size])
         except MalformedError:
@@ -172,6 +181,39 @@ def _one_by_one(buffer: bytes, payload: IntArray, length: IntArray, tags: Tags) 
         others,
         malformed,
     )
+
+
+def _quick(buffer: bytes, start: int, size: int) -> tuple[bytes, int, float, float] | None:
+    """Tag, step, wall time and value of one record of the usual shape, or None."""
+    end = start + size
+    if size < _SHORTEST or buffer[start] != 0x09:
+        return None
+    at, step = start + 9, 0
+    if buffer[at] == 0x10:
+        shift = 0
+        while True:
+            at += 1
+            octet = buffer[at]
+            step |= (octet & 0x7F) << shift
+            shift += 7
+            if octet < 0x80 or shift > 63:
+                break
+        at += 1
+        step = step - (1 << 64) if step >> 63 else step
+    left = end - at
+    if not 12 <= left <= _LONGEST or step >> 63 not in {0, -1}:
+        return None
+    if buffer[at : at + 5] != b"\x2a" + _LENGTHS[left - 2] + b"\x0a" + _LENGTHS[left - 4] + b"\x0a":
+        return None
+    if buffer[at + 5] != left - 11 or buffer[end - 5] != 0x15:
+        return None
+    wall: float = _DOUBLE.unpack_from(buffer, start + 1)[0]
+    value: float = _FLOAT.unpack_from(buffer, end - 4)[0]
+    return buffer[at + 6 : end - 5], step, wall, value
+
+
+_LENGTHS = [bytes([length]) for length in range(_LONGEST + 1)]
+_DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 
 
 def _merged(fast: Batch, slow: Batch) -> Batch:

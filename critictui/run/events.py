@@ -169,7 +169,7 @@ class EventFile:
         furthest = self._tail or self._front
         if self._file.size < furthest.at:
             return False
-        if not self._file.resized:  # written in place, or only touched
+        if self._file.rewritten:
             return all(digest.holds(self._file) for digest in self._digests)
         most = _CHECK_ALL if self._file.size <= _CHECK_ALL else _CHECK_ON_GROWTH
         return furthest.digest.holds(self._file, most) and all(

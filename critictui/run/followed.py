@@ -28,8 +28,8 @@ class FollowedFile:
         self.size = 0
         self.modified = 0.0
         """mtime, seconds since the epoch."""
-        self.resized = False
-        """Whether the size differed at the last look that found a change."""
+        self.rewritten = False
+        """At the last look the time stamp had moved and the size had not: written in place, or touched."""
         self.message = ""
         self._descriptor: int | None = None
         self._identity: tuple[int, int] | None = None
@@ -61,7 +61,7 @@ class FollowedFile:
         if replaced:
             self.close()
         before, self._stamp, self._identity = self._stamp, stamp, identity
-        self.resized = before is None or before[0] != stamp[0]
+        self.rewritten = before is not None and before[0] == stamp[0] and before != stamp
         self._unsettled = time.time_ns() - found.st_mtime_ns < _SETTLED_NS
         self.size, self.modified = found.st_size, found.st_mtime
         self.message = ""

@@ -30,10 +30,11 @@ def newest_step(series: Mapping[str, Series], stand_ins: Mapping[str, str], sess
     """
     known = [series[tag] for tag in stand_ins.values() if tag in series]
     for some in (known, list(series.values())):
-        lasts = [one.step[-1] for one in some if len(one) and (session is None or one.session[-1] >= session)]
+        newest = (one for one in some if len(one) and (session is None or one.session[-1] >= session))
+        lasts = sorted(int(one.step[-1]) for one in newest)
         if lasts:
-            middle = int(np.median(np.array(lasts, np.float64)))
-            return int(max((s for s in lasts if some is known or s <= 2 * abs(middle) + 10), default=max(lasts)))
+            most = 2 * abs(lasts[len(lasts) // 2]) + 10
+            return max((s for s in lasts if some is known or s <= most), default=lasts[-1])
     return None
 
 

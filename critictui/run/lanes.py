@@ -77,6 +77,8 @@ class Lane:
     shown: dict[str, Shown] = field(default_factory=dict)
     stale: dict[str, None] = field(default_factory=dict)
     """Tags that must be merged anew, in the order in which they were met."""
+    touched: dict[str, None] = field(default_factory=dict)
+    """Tags of which more, or something else, is shown than when that was last asked."""
 
     def __post_init__(self) -> None:
         first: list[int] = []
@@ -101,19 +103,19 @@ class Lane:
         """Note that tags of a stream grew: what is shown grows with them, or must be merged anew."""
         bad = set(irregular)
         for tag in grown:
-            shown = self.shown.get(tag)
+            self.touched[tag] = None
             if tag in self.stale:
                 continue
+            shown = self.shown.get(tag)
             if shown is None or tag in bad or shown.stream is not stream or not shown.grow(stream.rows[tag].columns):
                 self.stale[tag] = None
 
-    def refresh(self) -> list[str]:
-        """Make anew what is stale. Returns those tags."""
-        tags = list(self.stale)
-        for tag in tags:
+    def refresh(self) -> None:
+        """Make anew what is stale."""
+        for tag in self.stale:
             self.shown[tag] = self._made(tag)
+            self.touched[tag] = None
         self.stale.clear()
-        return tags
 
     def _made(self, tag: str) -> Shown:
         pieces = [
@@ -148,6 +150,11 @@ class Group:
     def count(self) -> int:
         """Points read."""
         return sum(stream.count for stream in self.streams)
+
+    @property
+    def shown(self) -> int:
+        """How many tags are shown, over all lanes."""
+        return sum(len(lane.shown) for lane in self.lanes)
 
     @property
     def sessions(self) -> int:

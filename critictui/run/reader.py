@@ -51,6 +51,8 @@ class RunReader:
         self._grew_time: float | None = None
         self._sizes: dict[Path, int] = {}
         self._turn = 0
+        self._name = path.resolve().name
+        self._profile: tuple[object, str] = ((), "")
         self._snapshot: RunSnapshot | None = None
         self._looked: tuple[object, ...] = ()
         self._more = True
@@ -180,7 +182,7 @@ class RunReader:
         filling = any(f.state == "filling" for f in facts)
         return RunSnapshot(
             path=self.path,
-            name=self.path.resolve().name,
+            name=self._name,
             version=before.version + 1 if before is not None else 1,
             state=state_of(step, hints, total, self._silence(), pace),
             series=series,
@@ -189,7 +191,7 @@ class RunReader:
             seams=seams_of(sessions, epoch, each, step),
             sources=facts,
             skipped=store.skipped,
-            profile=profile_of(self._tags, [h.profile for h in hints]),
+            profile=self._profile_of([h.profile for h in hints]),
             step=step,
             total_steps=total,
             epoch_steps=each,
@@ -213,6 +215,11 @@ class RunReader:
             if len(margin):
                 series[metrics.SCORE_DIFF] = margin
                 have[metrics.SCORE_DIFF] = metrics.SCORE_DIFF
+
+    def _profile_of(self, hints: list[str]) -> str:
+        if self._profile[0] != (self._tags, hints):
+            self._profile = ((self._tags, hints), profile_of(self._tags, hints))
+        return self._profile[1]
 
     def _several(self) -> tuple[str, ...]:
         """Notices about what lies at the path, and about writers that wrote at once."""

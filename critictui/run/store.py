@@ -7,7 +7,7 @@ text that the model wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -47,6 +47,10 @@ class Store:
         self._made: dict[str, tuple[Shown, int, int, Series]] = {}
         self._sessions_of: dict[int, NDArray[np.int64]] = {}
         self._sessions: tuple[tuple[SourceKind, int], tuple[Session, ...]] = (("events", -1), ())
+        self._shape: tuple[object, ...] = ()
+        self._lanes: list[tuple[Lane, SourceKind]] = []
+        self._labels: list[dict[str, str]] = []
+        self._out: dict[str, Series] = {}
         self.labelled: tuple[str, ...] = ()
         """Files whose series carry their name, because they were written at the same time as others."""
 
@@ -112,27 +116,46 @@ class Store:
                 group.refresh()
         main = self._main
         sessions = main.sessions if main is not None else 0
-        out: dict[str, Series] = {}
+        shape = (sessions, *((group.version, group.shown) for group in self._groups.values()))
+        if shape != self._shape:
+            self._shape = shape
+            self._label()
+        out, known = self._out, bool(self._out)
+        for number, (lane, kind) in enumerate(self._lanes):
+            labels = self._labels[number]
+            for tag in lane.touched if known else labels:
+                if tag in labels:
+                    out[labels[tag]] = self._series(labels[tag], lane.shown[tag], kind, sessions - lane.sessions)
+            lane.touched.clear()
+        if len(self._made) > len(out):
+            self._made = {label: self._made[label] for label in out}
+        return dict(out)
+
+    def _label(self) -> None:
+        """Decide under which name what is shown appears, and what does not because a better source has it."""
+        self._lanes = [(lane, group.kind) for group in self._groups.values() for lane in group.lanes]
+        self._labels, self._out = [], {}
         taken: set[str] = set()
+        used: set[str] = set()
         labelled: dict[str, None] = {}
         for group in self._groups.values():
             mine: set[str] = set()
             for lane in group.lanes:
+                labels: dict[str, str] = {}
                 for tag, shown in lane.shown.items():
                     key = same_metric(tag)
                     if key in taken:
                         continue
                     label = tag
-                    if tag in out:
-                        label = _labelled(tag, lane, shown, out)
+                    if tag in used:
+                        label = _labelled(tag, lane, shown, used)
                         labelled[shown.sources[-1]] = None
                     mine.add(key)
-                    out[label] = self._series(label, shown, group.kind, sessions - lane.sessions)
+                    used.add(label)
+                    labels[tag] = label
+                self._labels.append(labels)
             taken |= mine
         self.labelled = tuple(labelled)
-        for gone in self._made.keys() - out.keys():
-            del self._made[gone]
-        return out
 
     def raw(self) -> Iterator[RawScalars]:
         """Every point that was read, writer by writer, by the name of the source."""
@@ -173,7 +196,7 @@ class Store:
             session = self._repeated(max(shown.session + shift, 0))[:n]
         series = Series(
             label,
-            canonical(shown.tag, self._user),
+            before[3].name if before is not None else canonical(shown.tag, self._user),
             kind,
             ", ".join(shown.sources),
             columns.step[:n],
@@ -194,7 +217,7 @@ class Store:
         return self._sessions_of[session]
 
 
-def _labelled(tag: str, lane: Lane, shown: Shown, taken: Mapping[str, Series]) -> str:
+def _labelled(tag: str, lane: Lane, shown: Shown, taken: Set[str]) -> str:
     writer = shown.stream.writer or PurePath(lane.streams[0].source).name
     label = f"{tag} [{writer}]"
     return label if label not in taken else f"{tag} [{lane.streams[0].source} {writer}]"

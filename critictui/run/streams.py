@@ -14,6 +14,9 @@ from critictui.run.series import FloatArray, IntArray, SourceKind
 from critictui.run.sessions import lives
 from critictui.run.source import Scalars
 
+_FEW = 512
+"""Batches of at most this many points are taken point by point: numpy's fixed cost is higher."""
+
 
 @dataclass(slots=True, eq=False)
 class Rows:
@@ -41,6 +44,22 @@ class Rows:
         self.top = highest if not before else max(self.top, highest)
         self.columns.append(step, batch.wall_time[rows], batch.value[rows], position)
         return regular and in_order
+
+    def add_one(self, step: int, wall: float, value: float, position: int) -> bool:
+        """Append one point; see `add`."""
+        columns = self.columns
+        if not columns.n:
+            self.top = step
+            columns.append_one(step, wall, value, position)
+            return True
+        in_order = position >= columns.last_position
+        regular = step > self.top and in_order
+        if not regular:
+            self.rising = False
+            self.sorted = self.sorted and in_order
+        self.top = max(self.top, step)
+        columns.append_one(step, wall, value, position)
+        return regular
 
     def settle(self) -> None:
         """Put the rows into file order."""
@@ -88,6 +107,8 @@ class Stream:
 
     def add(self, batch: Scalars) -> tuple[list[str], list[str]]:
         """Take a batch. Returns the tags that grew, and those of them whose new steps do not simply rise."""
+        if len(batch.tag) <= _FEW:
+            return self._add_few(batch)
         grown, irregular = [], []
         for number, rows_of_tag in _by_tag(batch.tag):
             tag = batch.tags[number]
@@ -99,6 +120,22 @@ class Stream:
             grown.append(tag)
         self._stretch(batch)
         return grown, irregular
+
+    def _add_few(self, batch: Scalars) -> tuple[list[str], list[str]]:
+        """The same, point by point: a step's worth of scalars has one point a tag."""
+        grown: dict[str, None] = {}
+        irregular: dict[str, None] = {}
+        table = self.rows_for(batch.tags)
+        columns = (batch.tag, batch.step, batch.wall_time, batch.value, batch.position)
+        for number, step, wall, value, position in zip(*(column.tolist() for column in columns), strict=True):
+            rows, tag = table[number], batch.tags[number]
+            if rows is None:
+                rows = self.rows[tag] = table[number] = Rows()
+            if not rows.add_one(step, wall, value, position):
+                irregular[tag] = None
+            grown[tag] = None
+        self._stretch(batch)
+        return list(grown), list(irregular)
 
     def begin_lives(self) -> bool:
         """Find anew where its lives begin; True if that changed."""
