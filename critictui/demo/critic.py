@@ -69,6 +69,16 @@ def new_critic(vocabulary: int, *, hidden: int, layers: int, seed: int, pad: int
     return Qwen2ForTokenClassification(config)
 
 
+def new_classifier(vocabulary: int, *, hidden: int, layers: int, seed: int, pad: int, eos: int) -> Any:
+    """A randomly initialised `Qwen2ForSequenceClassification` with one label, as TRL builds a reward model."""
+    from transformers import Qwen2ForSequenceClassification
+
+    torch.manual_seed(seed)
+    config = _config(vocabulary, hidden, layers, pad, eos)
+    config.num_labels = 1
+    return Qwen2ForSequenceClassification(config)
+
+
 def new_student(vocabulary: int, *, hidden: int, layers: int, seed: int, pad: int, eos: int) -> Any:
     """A randomly initialised `Qwen2ForCausalLM` of the same size."""
     from transformers import Qwen2ForCausalLM

@@ -12,24 +12,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from critictui.demo.scenario import Training
+from critictui.demo.scenario import Trainer, Training
 from critictui.errors import JobFailedError
 
-_TRAINER = "critictui.demo.trainer"
+_MODULES: dict[Trainer, str] = {"verl": "critictui.demo.trainer", "trl": "critictui.demo.trl_trainer"}
 _TAIL = 2000
 
 
-def train_in_child(settings: Training) -> None:
+def train_in_child(settings: Training, *, trainer: Trainer = "verl") -> None:
     """Trains to the end and returns; raises JobFailedError with the last words of a trainer that failed."""
-    with live_training(settings) as child:
+    with live_training(settings, trainer=trainer) as child:
         child.wait()
 
 
 class LiveTraining:
     """A trainer process and, where the scenario kills it, the one that resumes it."""
 
-    def __init__(self, settings: Training) -> None:
+    def __init__(self, settings: Training, *, trainer: Trainer = "verl") -> None:
         self.settings = settings
+        self._module = _MODULES[trainer]
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,7 +83,7 @@ class LiveTraining:
                     return 0
                 # the trainer ends when the other end of its stdin closes: with us, however we go
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", _TRAINER, settings.to_json()],
+                    [sys.executable, "-m", self._module, settings.to_json()],
                     stdin=read_end,
                     stdout=errors,
                     stderr=errors,
@@ -97,9 +98,9 @@ class LiveTraining:
 
 
 @contextmanager
-def live_training(settings: Training) -> Iterator[LiveTraining]:
+def live_training(settings: Training, *, trainer: Trainer = "verl") -> Iterator[LiveTraining]:
     """A training that runs while the block does, and no longer."""
-    training = LiveTraining(settings)
+    training = LiveTraining(settings, trainer=trainer)
     try:
         yield training
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from critictui.errors import InputError
 
@@ -27,6 +27,8 @@ class Training:
     """Pairs a step."""
     lr: float = 3e-3
     lr_warmup_steps: int = 10
+    embedding_lr: float | None = None
+    """Of the token embeddings alone; None: `lr`."""
     prompts: int | None = None
     """Prompts in the training set; None: as many as the steps need, so that there is one epoch."""
     ppo_epochs: int = 1
@@ -47,8 +49,8 @@ class Training:
     fixed_students: int = 2
     student_steps: int = 60
     """Updates of the tiny causal LM in `data/student/`; 0 makes none."""
-    pause: float = 0.0
-    """Seconds waited after each step, for who wants to watch more slowly."""
+    speed: float = 1.0
+    """Share of full speed; below 1 the trainer waits after each step, for who wants to watch more slowly."""
 
     @property
     def root(self) -> Path:
@@ -66,10 +68,13 @@ class Training:
         return Training(**values)
 
 
+Trainer = Literal["verl", "trl"]
+"""Whose files are written."""
+
 SCENARIOS: dict[str, str] = {
     "healthy": "d_acc rises to a plateau and the margin stays",
-    "collapse": "from the middle on the labels are shuffled: d_acc falls to 0.5 and the margin to 0",
-    "memorise": "few prompts seen again and again: d_acc jumps where an epoch begins",
+    "collapse": "from the middle on labels are shuffled and steps too large: d_acc falls to 0.5, the margin to 0",
+    "memorise": "few prompts, learnt by heart: d_acc jumps where the second epoch begins",
     "drift": "a term that rewards high scores: both means climb together while their order holds",
     "inverted": "teacher and student are swapped in the loss: d_acc goes below 0.5 and the margin below 0",
     "nan": "from the middle on the learning rate grows tenfold each step, until the values are no numbers",
@@ -97,7 +102,7 @@ def training_for(
     elif scenario == "inverted":
         base = replace(base, onset=1)
     elif scenario == "memorise":
-        base = replace(base, prompts=base.batch * max(2, total // 3), notes=True, ppo_epochs=4)
+        base = replace(base, batch=16, prompts=16 * middle, notes=True, ppo_epochs=3, embedding_lr=0.1)
     elif scenario == "restart":
         base = replace(base, kill_at=middle + max(1, base.save_every // 2))
     return replace(base, **changes)

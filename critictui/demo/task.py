@@ -8,7 +8,7 @@ critic can be perfect: `best_accuracy` is what one that knows every fact would r
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -89,19 +89,29 @@ _PLACES = ("a quiz", "my class", "the notebook", "a friend", "the museum", "a le
 def make_pairs(count: int, *, seed: int, students: int = 1, notes: bool = False) -> list[Pair]:
     """`count` different prompts with their answers, the same for the same seed.
 
-    notes: every answer also carries a note made of random syllables. It says nothing about quality, but it makes
-    an answer recognisable, as real text is: a critic that sees it twice can have learnt it by heart.
+    notes: every answer also carries a word of its own (`note_words`). It says nothing about quality, but it makes an
+    answer recognisable, as real text is: a critic that sees it twice can have learnt it by heart.
     """
     rng = random.Random(seed)  # noqa: S311 - text for a demo
+    words = iter(note_words(count * (1 + students), seed=seed)) if notes else None
     pairs: dict[str, Pair] = {}
     while len(pairs) < count:
         questions = [_question(rng) for _ in range(rng.choice(STATEMENTS))]
         asked = " , ".join(question.text for question in questions)
         prompt = f"{rng.choice(_ASKS)} for {rng.choice(_PLACES)} : {asked} ?"
-        teacher = _answer(rng, questions, TEACHER_RIGHT, notes)
-        answers = tuple(_answer(rng, questions, STUDENT_RIGHT, notes) for _ in range(students))
-        pairs.setdefault(prompt, Pair(f"{seed}-{len(pairs):05d}", prompt, teacher, answers))
+        if prompt in pairs:
+            continue
+        teacher = _answer(rng, questions, TEACHER_RIGHT, words)
+        answers = tuple(_answer(rng, questions, STUDENT_RIGHT, words) for _ in range(students))
+        pairs[prompt] = Pair(f"{seed}-{len(pairs):05d}", prompt, teacher, answers)
     return list(pairs.values())
+
+
+def note_words(count: int, *, seed: int) -> list[str]:
+    """`count` different words that mean nothing; at most 14,700."""
+    consonants, vowels = "bdfgklmnprstvz", "aeiou"
+    pool = [f"{a}{b}{c}{d}{e}" for a in consonants for b in vowels for c in consonants for d in vowels for e in "nrs"]
+    return random.Random(seed).sample(pool, count)  # noqa: S311 - text for a demo
 
 
 def best_accuracy(counts: Sequence[int] = STATEMENTS) -> float:
@@ -133,20 +143,13 @@ def _question(rng: random.Random) -> _Question:
     )
 
 
-def _answer(rng: random.Random, questions: Sequence[_Question], right: float, notes: bool) -> str:
-    parts = [rng.choice(_OPENERS), *(f"{_statement(rng, question, right)} ." for question in questions)]
-    if notes:
-        parts.append(f"note {_syllables(rng)} .")
-    parts.append(rng.choice(_CLOSERS))
-    return " ".join(parts)
+def _answer(rng: random.Random, questions: Sequence[_Question], right: float, words: Iterator[str] | None) -> str:
+    note = [] if words is None else [f"note {next(words)} ."]
+    statements = [f"{_statement(rng, question, right)} ." for question in questions]
+    return " ".join([rng.choice(_OPENERS), *note, *statements, rng.choice(_CLOSERS)])
 
 
 def _statement(rng: random.Random, question: _Question, right: float) -> str:
     if rng.random() < right:
         return question.true
     return rng.choice(question.absurd if rng.random() < ABSURD else question.confused)
-
-
-def _syllables(rng: random.Random) -> str:
-    consonants = "bdfgklmnprstvz"
-    return " ".join(rng.choice(consonants) + rng.choice("aeiou") + rng.choice(consonants) for _ in range(3))

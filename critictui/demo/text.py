@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:
-    """A `PreTrainedTokenizerFast` with Qwen's special tokens and a chat template; the same texts give the same one."""
+def train_tokenizer(texts: Iterable[str], names: Sequence[str] = (), vocabulary: int = VOCABULARY) -> Any:
+    """A `PreTrainedTokenizerFast` with Qwen's special tokens and a chat template; the same texts give the same one.
+
+    names: words that become one token each, however rare they are.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -32,6 +35,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:
     )
     core.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=EOS, pad_token=PAD)
+    tokenizer.add_tokens([f" {name}" for name in names])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 

@@ -24,15 +24,18 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from critictui.demo import files
+from critictui.demo.console import Console
 from critictui.demo.critic import Batch, Learner, Scores, make_batch, new_critic, new_student, score
 from critictui.demo.scenario import Training
-from critictui.demo.task import Pair, make_pairs
+from critictui.demo.task import Pair, make_pairs, note_words
 from critictui.demo.text import load_tokenizer, prompt_ids, response_ids, train_tokenizer
-from critictui.demo.verl_files import Console, Events, load_checkpoint, save_checkpoint
+from critictui.demo.verl_files import Events, load_checkpoint, save_checkpoint
 
 GRADIENT_CLIP = 1.0
-DRIFT = 1.0
-"""In the scenario `drift` the centring term has the wrong sign and this times its weight."""
+DRIFT = 0.02
+"""Weight of the term that rewards high scores, in place of the centring one, in the scenario `drift`."""
+COLLAPSE = 30.0
+"""What the learning rate is multiplied by in the scenario `collapse`."""
 HELD_OUT_SEED = 1_000_003
 """Added to the seed: held-out prompts come from another stream than training's."""
 CENTRE = 0.01
@@ -45,13 +48,13 @@ def train(settings: Training) -> None:
     root = settings.root
     root.mkdir(parents=True, exist_ok=True)
     pairs = training_pairs(settings)
-    tokenizer = _tokenizer(settings, pairs)
+    tokenizer = resumed_tokenizer(settings) if settings.resume else new_tokenizer(settings, pairs)
     model = new_critic(
         len(tokenizer), hidden=settings.hidden, layers=settings.layers, seed=settings.seed,
         pad=tokenizer.pad_token_id, eos=tokenizer.eos_token_id,
     )  # fmt: skip
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_factor(settings, step))
+    optimizer = torch.optim.AdamW(parameter_groups(settings, model), weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(settings, step))
     learner = Learner(model, optimizer, scheduler)
     start = load_checkpoint(root, learner) if settings.resume else 0
     console = Console(root / "train.log", settings.steps, first=start)
@@ -67,7 +70,7 @@ def train(settings: Training) -> None:
     console.progress(start)
     for step in range(start + 1, settings.steps + 1):
         began = time.perf_counter()
-        batch = make_batch(tokenizer, _batch_of(settings, pairs, step))
+        batch = make_batch(tokenizer, batch_of(settings, pairs, step))
         metrics = _update(settings, step, batch, learner)
         timing = {"update_critic": time.perf_counter() - began}
         if step % settings.save_every == 0 or step == settings.steps:
@@ -85,8 +88,8 @@ def train(settings: Training) -> None:
         console.progress(step)
         if step == settings.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if settings.pause:
-            time.sleep(settings.pause)
+        if settings.speed < 1:
+            time.sleep((time.perf_counter() - began) * (1 / settings.speed - 1))
     if settings.student_steps:
         save_student(settings, pairs, tokenizer)
     events.close()
@@ -109,15 +112,27 @@ def held_out_pairs(settings: Training) -> list[Pair]:
     return [pair for pair in pairs if pair.prompt not in seen][: settings.fixed_prompts]
 
 
-def _tokenizer(settings: Training, pairs: Sequence[Pair]) -> Any:
-    if settings.resume:
-        newest = int((settings.root / "latest_checkpointed_iteration.txt").read_text())
-        return load_tokenizer(settings.root / f"global_step_{newest}" / "critic" / "huggingface")
+def new_tokenizer(settings: Training, pairs: Sequence[Pair]) -> Any:
+    """A tokenizer trained on the run's own text."""
     texts = [text for pair in pairs[:2000] for text in (pair.prompt, pair.teacher, pair.students[0])]
-    return train_tokenizer(texts)
+    names = note_words(2 * len(pairs), seed=settings.seed) if settings.notes else ()
+    return train_tokenizer(texts, names)
 
 
-def _batch_of(settings: Training, pairs: Sequence[Pair], step: int) -> list[Pair]:
+def resumed_tokenizer(settings: Training) -> Any:
+    """The tokenizer of the checkpoint that the tracker names."""
+    newest = int((settings.root / "latest_checkpointed_iteration.txt").read_text())
+    return load_tokenizer(settings.root / f"global_step_{newest}" / "critic" / "huggingface")
+
+
+def parameter_groups(settings: Training, model: Any) -> list[dict[str, Any]]:
+    """Parameters with their learning rates: token embeddings first, in the model's own order."""
+    embeddings = [p for name, p in model.named_parameters() if "embed_tokens" in name]
+    others = [p for name, p in model.named_parameters() if "embed_tokens" not in name]
+    return [{"params": embeddings, "lr": settings.embedding_lr or settings.lr}, {"params": others, "lr": settings.lr}]
+
+
+def batch_of(settings: Training, pairs: Sequence[Pair], step: int) -> list[Pair]:
     """The step's pairs: the set is shuffled anew each epoch, as verl's sampler does."""
     per_epoch = len(pairs) // settings.batch
     epoch, index = divmod(step - 1, per_epoch)
@@ -137,7 +152,7 @@ def _update(settings: Training, step: int, batch: Batch, learner: Learner) -> di
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
         if repeat == 0:
-            metrics = _measured(scores, ranking, norm, optimizer.param_groups[0]["lr"])
+            metrics = _measured(scores, ranking, norm, optimizer.param_groups[-1]["lr"])
         optimizer.step()
     learner.scheduler.step()
     return metrics
@@ -146,7 +161,6 @@ def _update(settings: Training, step: int, batch: Batch, learner: Learner) -> di
 def _losses(settings: Training, step: int, scores: Scores) -> tuple[Tensor, Tensor]:
     """-log sigmoid(T - S) with the scenario's intervention from its onset on, and the same plus the centring term."""
     margin = scores.teacher - scores.student
-    centre = CENTRE
     if settings.onset is not None and step >= settings.onset:
         if settings.scenario == "inverted":
             margin = -margin
@@ -154,16 +168,21 @@ def _losses(settings: Training, step: int, scores: Scores) -> tuple[Tensor, Tens
             coins = np.random.default_rng([settings.seed, step]).integers(0, 2, len(margin))
             margin = margin * torch.from_numpy(2 * coins - 1)
         elif settings.scenario == "drift":
-            centre = -DRIFT * CENTRE
+            ranking = -logsigmoid(margin).mean()
+            return ranking, ranking - DRIFT * (scores.teacher + scores.student).mean()
     ranking = -logsigmoid(margin).mean()
-    return ranking, ranking + centre * (scores.teacher + scores.student).square().mean()
+    return ranking, ranking + CENTRE * (scores.teacher + scores.student).square().mean()
 
 
-def _lr_factor(settings: Training, step: int) -> float:
-    """Linear warm-up, then constant; tenfold each step from the onset on in `nan`. `step` counts from 0."""
+def lr_factor(settings: Training, step: int) -> float:
+    """Linear warm-up, then constant; from the onset on as the scenario has it. `step` counts from 0."""
     factor = min(1.0, (step + 1) / max(1, settings.lr_warmup_steps))
-    if settings.scenario == "nan" and settings.onset is not None and step + 1 >= settings.onset:
-        factor *= 10.0 ** min(step + 2 - settings.onset, 36)
+    if settings.onset is None or step + 1 < settings.onset:
+        return factor
+    if settings.scenario == "collapse":
+        return factor * COLLAPSE
+    if settings.scenario == "nan":
+        return factor * 10.0 ** min(step + 2 - settings.onset, 36)
     return factor
 
 
@@ -279,14 +298,15 @@ def verl_config(settings: Training, prompts: int) -> dict[str, object]:
     }
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Waits, in a thread of its own, for the other end of stdin to close, and ends this process then."""
     if os.read(0, 1) == b"":
         os._exit(1)
 
 
 def main() -> None:
     """The process's entry: settings as JSON in the first argument; ends with the process that holds its stdin."""
-    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     train(Training.from_json(sys.argv[1]))
 
 

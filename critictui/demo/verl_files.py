@@ -1,21 +1,17 @@
-"""What verl leaves on disk while it trains: the console log, the event file, sharded checkpoints; bytes go out here.
+"""What verl leaves on disk while it trains, the log aside: the event file and sharded checkpoints; bytes go out here.
 
-Formats follow verl 0.7: `LocalLogger`, `_TensorboardAdapter`, `FSDPCheckpointManager.save_checkpoint` and
+Formats follow verl 0.7: `_TensorboardAdapter`, `FSDPCheckpointManager.save_checkpoint` and
 `RayPPOTrainer._save_checkpoint`, in their order of writing.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import pprint
 import random
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from numbers import Number
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,43 +23,6 @@ from torch.distributed.tensor import DTensor, Shard
 from critictui.demo.critic import Learner
 
 WORLD_SIZE = 2
-
-
-class Console:
-    """The driver's log as it looks when Ray prints it: coloured prefix, one `step:` line a step, progress bars."""
-
-    def __init__(self, path: Path, total: int, *, first: int = 0) -> None:
-        self._file: IO[str] = path.open("a", encoding="utf-8")
-        self._prefix = f"\x1b[36m(TaskRunner pid={os.getpid()})\x1b[0m "
-        self._total = total
-        self._first = first
-        self._start = time.monotonic()
-
-    def line(self, text: str) -> None:
-        """One line of the driver's output, or several."""
-        self._file.write("".join(f"{self._prefix}{part}\n" for part in text.split("\n")))
-        self._file.flush()
-
-    def config(self, config: Mapping[str, object]) -> None:
-        """verl prints its whole configuration first."""
-        self.line(pprint.pformat(config))
-
-    def step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """`step:3 - critic/d_acc:np.float64(0.5) - ...`, every value as `pprint` shows it."""
-        pairs = [f"{key}:{pprint.pformat(value)}" for key, value in metrics.items() if isinstance(value, Number)]
-        self.line(" - ".join([f"step:{step}", *pairs]))
-
-    def progress(self, step: int) -> None:
-        """tqdm's bar as Ray forwards it, a line each."""
-        from tqdm import tqdm
-
-        elapsed = time.monotonic() - self._start
-        bar = tqdm.format_meter(step, self._total, elapsed, prefix="Training Progress", initial=self._first, ncols=None)
-        self.line(str(bar))
-
-    def close(self) -> None:
-        """Flushes and closes."""
-        self._file.close()
 
 
 class Events:
