@@ -27,13 +27,14 @@ _VALUE = 8
 def mini_picture(line: Line | None, view: View, width: int, height: int, style: Style) -> Picture:
     """The curve alone, `width` x `height` cells: band and smoothed line, and marks for values that are not finite."""
     data = ChartData(lines=() if line is None else (line,))
+    if height < 2:
+        view = view.with_band(False)  # four dots of height: the line needs them all
     frame = lay_out(data, view, width, height, bare=True)
     if frame is None or line is None:
         return blank(width, height)
     picture = blank(width, height, tuple(line_ink(line.role, line.run) for _ in banded(frame)))
     paint_lines(picture, frame, style)
-    if height > 1:
-        paint_bands(picture, frame, style)
+    paint_bands(picture, frame, style)
     paint_warnings(picture, frame, style)
     return picture
 
