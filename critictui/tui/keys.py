@@ -56,6 +56,7 @@ CHART: list[BindingType] = [
 ]
 
 ALERT: list[BindingType] = [
+    Binding("escape", "back", "Back", id="app.back", tooltip="One step back", priority=True),
     Binding("a", "acknowledge", "Acknowledge", id="alert.acknowledge", tooltip="Seen; it stays in the list"),
     Binding("z", "snooze", "Snooze 1 h", id="alert.snooze", tooltip="Quiet for an hour"),
     Binding("j", "jump", "Show the step", id="alert.jump", tooltip="The chart, at the step where it began"),

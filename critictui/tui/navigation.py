@@ -79,6 +79,10 @@ class Shell(Supervised, App[None]):
         """A toast; any text is safe in it."""
         self.notify(sanitise(text, 600), severity=severity, markup=False)
 
+    def report(self, error: Exception, where: str) -> None:
+        """An error that nobody expected; the app says it and goes on."""
+        raise error
+
     def keep(self, state: ScreenState) -> None:
         """Remember; the app knows where."""
         self.state = state

@@ -70,8 +70,12 @@ class RunScreen(Supervised, Screen[None]):
             return
         self.show_header()
         snapshot = self.shell.snapshot
-        if snapshot is not None:
+        if snapshot is None:
+            return
+        try:
             self.show(snapshot)
+        except Exception as error:  # noqa: BLE001 - the boundary of a screen: the next snapshot may show well
+            self.shell.report(error, type(self).__name__)
 
     def show(self, snapshot: Snapshot) -> None:
         """Show this snapshot in the body; overridden by each screen."""

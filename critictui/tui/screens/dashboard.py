@@ -113,6 +113,8 @@ class Dashboard(RunScreen):
         health.styles.height, checkpoints.styles.height = max(room.health, 1), max(room.checkpoints, 1)
         for number in range(len(self.query(Chart)) + 1, room.panels + 1):
             grid.mount(self._new_chart(number))
+        if self.focused is None and not room.tiny:
+            self.query_one("#chart-1").focus()
         self.renew()
 
     def show(self, snapshot: Snapshot) -> None:
