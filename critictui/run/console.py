@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +13,13 @@ from critictui.run.gathering import Gathered, Losses
 from critictui.run.log_lines import StepLine, bar_alone, bars_only, dict_line, plain, split_prefix, step_line
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, RunHints, Scalars
-from critictui.run.tailing import LINE_CAP, TAIL, Block, LineTail
+from critictui.run.tailing import LINE_CAP, TAIL, Block, Lines, LineTail
 
-_MARKERS = (b"step:", b"{'", b'{"', b"Total training steps: ", b"Size of train dataloader: ")
+_MARKERS = (b"step:", b"epoch':", b"step':", b'epoch":', b'step":')
+"""Bytes that every line of metrics has in it: trainers' dicts name an epoch or a step."""
+_ANNOUNCED = (b"Total training steps: ", b"Size of train dataloader: ")
+_ANNOUNCED_WITHIN = 32 << 20
+"""Trainers say how long they will run before their first step."""
 _TOTAL = re.compile(rb"Total training steps: ([0-9]{1,15})\b")
 _EPOCH = re.compile(rb"Size of train dataloader: ([0-9]{1,15})\b")
 _BAR_LABEL = b"Training Progress"
@@ -87,7 +93,6 @@ class ConsoleLog:
         self._tail = LineTail(path, shorten=_shorten)
         self._losses = Losses(name)
         self._split = False
-        self._last_block = True
         self._forget()
 
     def _forget(self) -> None:
@@ -102,6 +107,8 @@ class ConsoleLog:
         self._pids: dict[str, tuple[int, int]] = {}
         self._sequential = False
         self._notices: set[str] = set()
+        self._blocks: deque[Block] = deque()
+        self._last_block = True
 
     def close(self) -> None:
         """Give the file descriptor back."""
@@ -109,33 +116,48 @@ class ConsoleLog:
 
     def poll(self, budget: Budget) -> Reading:
         """The scalars of lines that were completed since the last poll."""
-        lines = self._tail.poll(budget)
+        deadline = time.monotonic() + budget.seconds
+        lines = self._tail.poll(budget) if not self._blocks else Lines("same", more=True)
         reset = lines.touched == "reset"
         if reset:
             self._forget()
             self._split = False
             self._losses.take()
+        self._blocks.extend(lines.blocks)
         found = _Found()
-        waiting: Block | None = None
-        for index, block in enumerate(lines.blocks):
-            self._last_block = index + 1 == len(lines.blocks)
-            joined = block if waiting is None else Block(waiting.offset, waiting.data + block.data, block.cut)
-            waiting = self._block(joined, found)
-        if waiting is not None:
-            self._tail.hold(waiting)
+        self._parse_until(deadline, found)
+        more = lines.more or bool(self._blocks)
         for offset, size in lines.holes:
             self._losses.add(offset, size, "NUL bytes: a hole in the file")
         if self._must_restart():
             return self._restart()
         return Reading(
-            facts=self._tail.facts(self.name, self.kind, self._scalars, more=lines.more),
+            facts=self._tail.facts(self.name, self.kind, self._scalars, more=more),
             scalars=found.scalars(),
             skipped=self._losses.take(),
-            more=lines.more,
+            more=more,
             reset=reset,
             hints=RunHints(self._total, self._epoch, self._finished, self._profile()),
             notices=tuple(sorted(self._notices)),
         )
+
+    def _parse_until(self, deadline: float, found: _Found) -> None:
+        """Take what the blocks say; what time does not allow for stays for the next poll."""
+        blocks = self._blocks
+        while blocks:
+            block = blocks.popleft()
+            self._last_block = not blocks
+            rest, late = self._block(block, found, deadline)
+            if rest is None:
+                continue
+            if late:
+                blocks.appendleft(rest)
+                return
+            if not blocks:
+                self._tail.hold(rest)
+                return
+            after = blocks.popleft()
+            blocks.appendleft(Block(rest.offset, rest.data + after.data, after.cut))
 
     def _profile(self) -> str:
         return {"verl": "verl", "hf": "", "ms-swift": "ms-swift"}.get(self._style, "")
@@ -157,13 +179,15 @@ class ConsoleLog:
         self._tail.start_over(tail=1 << 62 if ordered else TAIL)
         return Reading(facts=self._tail.facts(self.name, self.kind, 0, more=True), more=True, reset=True)
 
-    def _block(self, block: Block, found: _Found) -> Block | None:
+    def _block(self, block: Block, found: _Found, deadline: float) -> tuple[Block | None, bool]:
         """Look only at lines with a marker in them: finding bytes costs a hundredth of splitting every line.
 
-        Gives back the last line when it cannot be understood before the next one is there.
+        Gives back what was not taken: the last line when it cannot be understood before the next one is there, or,
+        with True, all that there was no time for.
         """
         data = block.data
-        ahead = {marker: data.find(marker) for marker in _MARKERS}
+        markers = _MARKERS + _ANNOUNCED if block.offset < _ANNOUNCED_WITHIN else _MARKERS
+        ahead = {marker: data.find(marker) for marker in markers}
         at = 0
         if self._bar is None:
             self._bar_line(block, data.find(b"%|"))
@@ -179,10 +203,12 @@ class ConsoleLog:
             end = data.find(b"\n", hit)
             end = len(data) if end < 0 else end
             if not self._line(block, start, end, found):
-                return Block(block.offset + start, data[start:], block.cut)
+                return Block(block.offset + start, data[start:], block.cut), False
             at = end + 1
+            if time.monotonic() > deadline and at < len(data):
+                return Block(block.offset + at, data[at:], block.cut), True
         self._bar_line(block, data.rfind(b"%|"))
-        return None
+        return None, False
 
     def _bar_line(self, block: Block, at: int) -> None:
         """Look at the pieces of the line with a bar at `at`; bars fill most of a log, so only a few are looked at."""
@@ -200,7 +226,7 @@ class ConsoleLog:
         raw = block.data[start:end]
         if len(raw) > LINE_CAP:
             raw = _shorten(raw)
-        cut = block.cut + max(0, len(raw) - LINE_CAP)
+        cut = (block.cut if end + 1 >= len(block.data) else 0) + max(0, len(raw) - LINE_CAP)
         raw = raw[:LINE_CAP]
         position = block.offset + start
         self._hints(raw)

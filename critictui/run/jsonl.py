@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import deque
 from pathlib import Path
 
 from critictui.run.gathering import Gathered, Losses
 from critictui.run.json_records import STEP_KEYS, Record, objects, record
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, RunHints
-from critictui.run.tailing import Block, LineTail
+from critictui.run.tailing import Block, Lines, LineTail
 
 LONGEST = 256 << 10
 """Bytes of one object; metrics need a hundredth."""
@@ -51,6 +53,7 @@ class JsonLines:
         self._last = -1
         self._profile = ""
         self._notices: set[str] = set()
+        self._blocks: deque[Block] = deque()
 
     def close(self) -> None:
         """Give the file descriptor back."""
@@ -58,21 +61,27 @@ class JsonLines:
 
     def poll(self, budget: Budget) -> Reading:
         """The scalars of lines that were completed since the last poll."""
-        lines = self._tail.poll(budget)
+        deadline = time.monotonic() + budget.seconds
+        lines = self._tail.poll(budget) if not self._blocks else Lines("same", more=True)
         if lines.touched == "reset":
             self._forget()
             self._losses.take()
+        self._blocks.extend(lines.blocks)
         gathered = Gathered()
-        for block in lines.blocks:
-            if not self._block(block, gathered):
+        while self._blocks and time.monotonic() < deadline:
+            rest, ordered = self._block(self._blocks.popleft(), gathered, deadline)
+            if not ordered:
                 return self._in_order()
+            if rest is not None:
+                self._blocks.appendleft(rest)
+        more = lines.more or bool(self._blocks)
         for offset, size in lines.holes:
             self._losses.add(offset, size, "NUL bytes: a hole in the file")
         return Reading(
-            facts=self._tail.facts(self.name, self.kind, self._scalars, more=lines.more),
+            facts=self._tail.facts(self.name, self.kind, self._scalars, more=more),
             scalars=(gathered.scalars(),) if len(gathered) else (),
             skipped=self._losses.take(),
-            more=lines.more,
+            more=more,
             reset=lines.touched == "reset",
             hints=RunHints(self._total, None, self._total is not None and self._last >= self._total, self._profile),
             notices=tuple(sorted(self._notices)),
@@ -85,16 +94,21 @@ class JsonLines:
         self._tail.start_over(tail=1 << 62)
         return Reading(facts=self._tail.facts(self.name, self.kind, 0, more=True), more=True, reset=True)
 
-    def _block(self, block: Block, gathered: Gathered) -> bool:
+    def _block(self, block: Block, gathered: Gathered, deadline: float) -> tuple[Block | None, bool]:
+        """What there was no time for, and whether the lines can be read in this order at all."""
         if block.cut:
             self._long(block.offset, len(block.data) + block.cut)
-            return True
-        offset = block.offset
-        for line in block.data.split(b"\n")[:-1]:
-            if line.strip() and not self._line(line, offset, gathered):
-                return False
-            offset += len(line) + 1
-        return True
+            return None, True
+        data, at = block.data, 0
+        while at < len(data):
+            end = data.index(b"\n", at)
+            line = data[at:end]
+            if line.strip() and not self._line(line, block.offset + at, gathered):
+                return None, False
+            at = end + 1
+            if time.monotonic() > deadline and at < len(data):
+                return Block(block.offset + at, data[at:]), True
+        return None, True
 
     def _long(self, offset: int, size: int) -> None:
         self._lines += 1

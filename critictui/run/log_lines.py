@@ -132,8 +132,8 @@ def _pair(text: bytes) -> tuple[str, float] | None:
 def dict_line(content: bytes) -> StepLine | None:
     """A flat Python dict of metrics on one line, as Hugging Face trainers print it, or None.
 
-    Values are numerals or, from newer versions, numerals in quotes. A dict is one of metrics if it has a loss, an epoch
-    or a step; any other dict in a log (a configuration, sampling parameters) is nothing to us.
+    Values are numerals or, from newer versions, numerals in quotes. A dict is one of metrics if it has an epoch or a
+    step; any other dict in a log (a configuration, sampling parameters) is nothing to us.
     """
     if not content.startswith(b"{"):
         return None
@@ -154,9 +154,7 @@ def dict_line(content: bytes) -> StepLine | None:
     return _from_fields(fields)
 
 
-_METRIC_KEYS = frozenset(
-    {"loss", "eval_loss", "epoch", "step", "global_step", "train_runtime", "global_step/max_steps"}
-)
+_METRIC_KEYS = frozenset({"epoch", "step", "global_step", "global_step/max_steps"})
 _TEXTS = frozenset({"elapsed_time", "remaining_time", "percentage", "memory(GiB)", "global_step/max_steps"})
 
 
