@@ -19,6 +19,7 @@ from critictui.tui.chart.layers import (
     paint_lines,
     paint_marks,
     paint_points,
+    paint_raw,
     paint_reference_labels,
     paint_references,
     paint_seams,
@@ -50,6 +51,7 @@ def draw(data: ChartData, view: View, width: int, height: int, style: Style) -> 
     picture = blank(width, height, tuple(line_ink(line.role, line.run) for line in lines))
     plot = plot_of(picture, frame)
     paint_lines(plot, frame, style)
+    paint_raw(plot, frame, style)
     paint_bands(plot, frame, style)
     paint_grid(plot, frame, style)
     paint_seams(plot, frame, style)

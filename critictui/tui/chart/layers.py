@@ -65,6 +65,8 @@ def plot_of(picture: Picture, frame: Frame) -> Picture:
 def paint_bands(plot: Picture, frame: Frame, style: Style) -> None:
     """The stretch between minimum and maximum of each column, quiet, behind everything else."""
     for bit, index in enumerate(banded(frame)):
+        if not style.tint and style.glyphs.braille and frame.curves[index].raw is not None:
+            continue  # dots among the points themselves would not be told from them
         low, high = _calm(frame, index)
         fineness = 8 if style.tint else 4 if style.glyphs.braille else 1
         bottom, top = frame.rows_of(low, fineness), frame.rows_of(high, fineness)
@@ -221,6 +223,20 @@ def paint_lines(plot: Picture, frame: Frame, style: Style) -> None:
             touched = np.logical_or.reduce(stroke(rows, plot.height).reshape(plot.height, plot.width, 2), axis=2)
             plot.glyph[touched] = style.glyphs.markers[index % len(style.glyphs.markers)]
         plot.ink[touched] = ink
+
+
+def paint_raw(plot: Picture, frame: Frame, style: Style) -> None:
+    """Where there are few points: the points themselves as a quiet line, so that smoothing does not hide them."""
+    if not style.glyphs.braille:
+        return
+    for index in banded(frame):
+        line, raw = frame.data.lines[index], frame.curves[index].raw
+        if raw is None:
+            continue
+        codes = braille_codes(stroke(frame.rows_of(raw, 4), 4 * plot.height))
+        free = (codes > 0) & (plot.glyph == " ")
+        plot.glyph[free] = braille(codes)[free]
+        plot.ink[free] = dim_ink(line_ink(line.role, line.run))
 
 
 def letters_of(lines: tuple[Line, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.frame import lay_out
 from critictui.tui.chart.glyphs import ASCII, UNICODE
-from critictui.tui.chart.layers import Style, banded, paint_bands, paint_lines, paint_warnings
+from critictui.tui.chart.layers import Style, banded, paint_bands, paint_lines, paint_raw, paint_warnings
 from critictui.tui.chart.model import ChartData, Line, View
 from critictui.tui.chart.palette import Palette, make_palette, strips
 from critictui.tui.chart.picture import Picture, blank, line_ink
@@ -34,6 +34,7 @@ def mini_picture(line: Line | None, view: View, width: int, height: int, style: 
         return blank(width, height)
     picture = blank(width, height, tuple(line_ink(line.role, line.run) for _ in banded(frame)))
     paint_lines(picture, frame, style)
+    paint_raw(picture, frame, style)
     paint_bands(picture, frame, style)
     paint_warnings(picture, frame, style)
     return picture

@@ -29,6 +29,8 @@ class Curve:
 
     line: FloatArray
     """Smoothed value, shape (2 * width,); NaN where there is no line."""
+    raw: FloatArray | None
+    """The points themselves, shape as `line`, where smoothing hides them and there is room for each; else None."""
     low: FloatArray
     """Minimum of each cell column, shape (width,); NaN where there is no point."""
     high: FloatArray
@@ -90,7 +92,7 @@ def reduce(series: Series, mode: XMode, extent: tuple[float, float], width: int,
     pixels = 2 * width
     if width < 1 or not len(series):
         nothing = np.full(max(pixels, 0), np.nan)
-        return Curve(nothing, nothing[:width], nothing[:width], np.zeros(max(width, 0), bool), 0)
+        return Curve(nothing, None, nothing[:width], nothing[:width], np.zeros(max(width, 0), bool), 0)
     x = x_values(series, mode)
     bounds = _pixel_bounds(extent, pixels)
     edges = index_at(x, bounds)
@@ -98,9 +100,13 @@ def reduce(series: Series, mode: XMode, extent: tuple[float, float], width: int,
     buckets = _buckets(series, edges, smoothing)
     smooth = _smooth(buckets.mean, buckets.finite, smoothing)
     line = _line_at_pixels(series.value, x, edges, (buckets.borders, smooth), extent)
+    raw = None
+    if smoothing > 0 and last - first <= pixels:
+        raw = _line_at_pixels(series.value, x, edges, (buckets.borders, buckets.mean), extent)
     cells = buckets.borders[::2]
     return Curve(
         line,
+        raw,
         _grouped(np.fmin, buckets.low, cells),
         _grouped(np.fmax, buckets.high, cells),
         np.nan_to_num(_grouped(np.add, buckets.spoiled, cells)) > 0,

@@ -14,7 +14,7 @@ from critictui.tui.chart.draw import Drawing, draw, with_cursor
 from critictui.tui.chart.glyphs import ASCII, UNICODE
 from critictui.tui.chart.layers import Style, letters_of
 from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, SeamMark, View
-from critictui.tui.chart.picture import is_line
+from critictui.tui.chart.picture import dim_ink, is_line, line_ink
 
 MakeLine = Callable[..., Line]
 RAW = View(smoothing=0.0, show_band=False)
@@ -61,6 +61,18 @@ def test_a_constant_series_is_one_row_in_the_middle(line: MakeLine, style: Style
         rows = np.flatnonzero(is_line(drawing.picture.ink).any(axis=1))
         assert len(rows) == 1, value
         assert 4 <= rows[0] <= 7
+
+
+def test_few_points_are_seen_beside_the_smoothed_line_that_lags_behind_them(line: MakeLine) -> None:
+    value = np.concatenate((np.full(5, 0.0), np.full(40, 1.0)))
+    for style in (TINT, Style(UNICODE, tint=False, mono=True)):
+        drawing = draw(ChartData(lines=(line(value),)), View(smoothing=0.95), 80, 16, style)
+        frame = drawing.frame
+        assert frame is not None
+        ink = drawing.picture.ink[frame.row_of(1.0), frame.left :]
+        column = frame.column_of_step(20)
+        assert ink[column] == dim_ink(line_ink("main", 0)), "the value itself, quiet"
+        assert is_line(drawing.picture.ink[frame.row_of(0.9) : frame.height, frame.left + (column or 0)]).any()
 
 
 def test_a_single_point_is_a_dot(line: MakeLine, style: Style) -> None:
