@@ -81,7 +81,8 @@ class Frame:
 
     def rows_of(self, values: FloatArray, fineness: int) -> FloatArray:
         """Places from the top in units of a row's `fineness`th, unrounded, 0 the topmost; NaN where there is none."""
-        return np.asarray((1 - self.scale.unit(values)) * (self.height * fineness - 1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((1 - self.scale.unit(values)) * (self.height * fineness - 1))
 
     def place_of(self, value: float, fineness: int) -> float:
         """`rows_of` of one value."""
