@@ -48,7 +48,7 @@ def grouped(target: Path, found: Iterable[FoundFile]) -> tuple[FoundRun, ...]:
         return (_run(target, target, files),)
     roots = _roots(target, list(folders))
     by_root: dict[Path, list[FoundFile]] = defaultdict(list)
-    by_name = {folder.name: root for folder, root in roots.items()}
+    by_name = _unambiguous(roots)
     inside = set(roots.values())
     left = []
     for file in files:
@@ -120,6 +120,13 @@ def _roots(target: Path, folders: list[Path]) -> dict[Path, Path]:
             root = root.parent
         out[folder] = root
     return out
+
+
+def _unambiguous(roots: dict[Path, Path]) -> dict[str, Path]:
+    """The names that mean one run: of its event directory, or of its own directory."""
+    names = {(name, root) for folder, root in roots.items() for name in (folder.name, root.name)}
+    counts = Counter(name for name, _ in names)
+    return {name: root for name, root in names if counts[name] == 1}
 
 
 def _nearest(path: Path, roots: set[Path]) -> Path | None:

@@ -17,7 +17,7 @@ _BY_TAG: tuple[tuple[str, frozenset[str]], ...] = (
         ),
     ),
     ("gad", frozenset({"critic/d_acc", "critic/d_loss", "critic/teacher_value_mean", "critic/student_value_mean"})),
-    ("openrlhf", frozenset({"chosen_reward", "reject_reward", "eval/acc_mean"})),
+    ("openrlhf", frozenset({"chosen_reward", "reject_reward", "acc_mean"})),
     ("trl", frozenset({"rewards/chosen", "rewards/margins", "rewards/accuracies", "margin", "mean_reward"})),
 )  # fmt: skip
 _VERL_PREFIXES = ("timing_s/", "actor/", "perf/", "timing_per_token_ms/", "global_seqlen/", "val-core/")
@@ -29,7 +29,7 @@ def profile_of(tags: Collection[str], hints: Collection[str]) -> str:
     Tags of a critic come first: a fork of verl prints verl's lines, and LLaMA-Factory drives TRL's trainers; there
     the form of the file is the better witness, and it wins over TRL's names.
     """
-    keys = {same_metric(tag) for tag in tags}
+    keys = {same_metric(tag).removeprefix("eval/") for tag in tags}
     said = next((hint for hint in hints if hint not in {"", "verl", "hf"}), "")
     for name, marks in _BY_TAG:
         if keys & marks:
