@@ -298,6 +298,27 @@ def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -
 
 
 @cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--rule", help="Only this rule.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A threshold, e.g. decline.drop=0.06.")
+@_json
+@_config
+def backtest(
+    runs: tuple[Path, ...], rule: str | None, pairs: tuple[str, ...], as_json: bool, config_file: Path | None
+) -> None:
+    """When each rule would have fired on past runs."""
+    from critictui.health.backtest import as_text, pairs_of
+    from critictui.health.backtest import backtest as replayed
+
+    config = _settings(None, config_file)
+    result = replayed([_existing(run) for run in runs], config, rule, pairs_of(pairs))
+    if as_json:
+        _print(result)
+    else:
+        click.echo(as_text(result))
+
+
+@cli.command()
 @click.option("--test", "test_only", is_flag=True, required=True, help="Send a sample and say what happened.")
 @_config
 def notify(test_only: bool, config_file: Path | None) -> int:
@@ -313,6 +334,26 @@ def notify(test_only: bool, config_file: Path | None) -> int:
     for one in sent:
         click.echo(f"{'sent' if one.ok else 'FAILED'}  {one.way}: {one.said}")
     return 0 if all(one.ok for one in sent) else 3
+
+
+@cli.command()
+@click.option("--scenario", default="healthy", show_default=True, help="healthy, collapse, memorise, drift, ...")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to; default: a temporary directory.")
+@click.option("--headless", is_flag=True, help="No screen: a line every few steps.")
+@click.option("--trainer", type=click.Choice(["verl", "trl"]), default="verl", help="Whose files are written.")
+@click.option("--steps", type=int, help="Default: 240, about a minute.")
+@click.option("--speed", type=float, help="Of a training at most 1; of a replay, times the recorded pace.")
+@_config
+def demo(headless: bool, config_file: Path | None, **options: Any) -> int:
+    """Train a tiny real critic and watch it live."""
+    from critictui.demo.command import run_demo
+
+    def on_screen(run: Path) -> int:
+        from critictui.tui.app import watch as show
+
+        return show(run, _settings(run, config_file))
+
+    return run_demo(**options, watch=None if headless or not sys.stdout.isatty() else on_screen, say=click.echo)
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class Level:
 
     SKIP = 10
     """Points at the start of a session that never count: optimiser and schedule warm up."""
-    WINDOW = 30
+    WINDOW = 40
     PATIENCE = 80
     """After so many points a window is taken even where it still trends."""
     EVERY = 20
@@ -75,6 +75,7 @@ class Level:
         "_absolute",
         "_begin",
         "_seen",
+        "_tail",
         "_waiting",
         "above",
         "baseline",
@@ -83,9 +84,7 @@ class Level:
         "least",
         "limit",
         "log",
-        "now",
         "shift",
-        "short",
     )
 
     def __init__(
@@ -107,10 +106,8 @@ class Level:
         self.baseline: Baseline | None = None
         self.below = Cusum()
         self.above = Cusum()
-        self.now = math.nan
-        """Median of the last three values, in the metric's own units."""
-        self.short = math.nan
-        """Median of the last ten."""
+        self._tail: list[float] = []
+        """The last ten values."""
         self._absolute = absolute
         """The value itself has no meaning, only its changes: then no share of it limits sigma."""
         self._begin = 0
@@ -125,6 +122,16 @@ class Level:
         if base is None:
             return math.nan
         return math.exp(base.level) if self.log else base.level
+
+    @property
+    def now(self) -> float:
+        """Median of the last three values, in the metric's own units; NaN before the first."""
+        return median(self._tail[-3:]) if self._tail else math.nan
+
+    @property
+    def short(self) -> float:
+        """Median of the last ten values; NaN before the first."""
+        return median(self._tail) if self._tail else math.nan
 
     @property
     def fell(self) -> bool:
@@ -172,8 +179,7 @@ class Level:
         values = column.values
         n = self._seen = len(values)
         x = column.scaled[-1]
-        self.now = median(values[-3:])
-        self.short = median(values[-10:])
+        self._tail = values[-10:]
         base = self.baseline
         if base is not None:
             away = (base.level - x) / base.inflated

@@ -47,7 +47,8 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
 
     sigma joins the MAD with a winsorised deviation, so that heavy tails count, but not without limit. phi is the
     lag-1 autocorrelation of winsorised residuals plus (1 + 4 phi) / n: the small-sample bias of an AR(1) estimate is
-    -(1 + 3 phi) / n (Kendall 1954; Marriott and Pope 1954), and a removed slope takes about phi / n more.
+    -(1 + 3 phi) / n (Kendall 1954; Marriott and Pope 1954), and a removed slope takes about phi / n more. To that comes
+    one standard error, sqrt((1 - phi^2) / n): taken for too small, autocorrelation is what makes false alarms.
     """
     x = np.asarray(window, dtype=np.float64)
     n = len(x)
@@ -62,7 +63,8 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     square = float(np.dot(rest, rest))
     raw = float(np.dot(rest[:-1], rest[1:])) / square if square > 0 else 0.0
     phi = raw + (1 + 4 * raw) / n
-    return sigma, min(0.95, max(0.0, phi))
+    doubt = math.sqrt(max(0.0, 1 - phi * phi) / n)
+    return sigma, min(0.95, max(0.0, phi + doubt))
 
 
 def _residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:

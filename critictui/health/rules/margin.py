@@ -116,7 +116,7 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
     message = f"The margin fell to {level.now:.2f} from {level.usual:.2f}, since step {began}."
     steps = context.step - began
-    if 0 < level.now < level.usual and steps > 10:
+    if threshold / 2 < level.now < level.usual and steps > 10:
         pace = (level.usual - level.now) / steps
         message += f" At this pace it is zero at step {context.step + round(level.now / pace)}."
     advice = "Score the newest checkpoint on the fixed set; if d_acc fell there too, go back to a checkpoint before it."

@@ -54,6 +54,8 @@ class StepChange:
 
     def __init__(self) -> None:
         self.latches = Latches(self.id)
+        self._sides: dict[str, tuple[float, float]] = {}
+        """The medians before and after the jump that was reported."""
 
     def step(self, context: Context) -> None:
         """Judge one row."""
@@ -66,13 +68,21 @@ class StepChange:
                 or self._unannounced(context, metric)
             )
             if found is not None:
+                sighting = found()
+                self._sides[metric] = (sighting.threshold, sighting.value)
                 self.latches.bad(context, metric, "warning", found)
             else:
-                self.latches.good(context, metric)
+                self.latches.good(context, metric, recovered=self._is_back(context, metric))
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Nothing: a seam comes or does not."""
         return []
+
+    def _is_back(self, context: Context, metric: str) -> bool:
+        """The level lies nearer to what it was before the jump: what was memorised stays so until then."""
+        before, after = self._sides.get(metric, (0.0, 0.0))
+        short = context.levels[metric].short
+        return abs(short - before) <= abs(short - after)
 
     def _at_epoch(self, context: Context, metric: str) -> Callable[[], Sighting] | None:
         if context.epoch_began is None:
@@ -123,7 +133,9 @@ class StepChange:
             return None
         jump = jump_between(before, after, level.baseline.inflated)
         since = level.above.since
-        return lambda: _at_seam(metric, jump, since, "nothing else is known to begin")
+        epoch = context.epoch_began is not None and abs(context.epoch_began - since) <= 3
+        what = "an epoch begins" if epoch else "an epoch may begin (the run does not say)"
+        return lambda: _at_seam(metric, jump, since, what)
 
     def _within(self, context: Context) -> int:
         return context.settings.count(self.id, "within", D_ACC) + 1
