@@ -10,7 +10,7 @@ import numpy as np
 
 from critictui.diagnosis.claims import Claim
 from critictui.diagnosis.script import ScriptReading
-from critictui.diagnosis.simulation import Landing, Simulation, landings
+from critictui.diagnosis.simulation import CLEARLY, Landing, Simulation, landings
 from critictui.run import metrics
 from critictui.run.facts import RunSnapshot
 from critictui.run.series import Series
@@ -54,11 +54,11 @@ class Logged:
     d_acc_run: Window | None
     """Over every step up to the checkpoint."""
     d_acc_before_epoch: Window | None
-    """Over the last steps before the newest epoch seam; None within the first epoch."""
+    """Over the last steps of the first epoch, the only ones on pairs not seen before; None within the first epoch."""
     d_acc_best: float | None
     """Highest mean over a window of steps."""
     epoch_seam: int | None
-    """The newest epoch seam at or before the checkpoint."""
+    """The step at which the second epoch began, if the checkpoint is not before it."""
     margin: Window | None
     margin_run: Window | None
     margin_best: float | None
@@ -114,11 +114,17 @@ class Case:
 
     @property
     def real_lands(self) -> bool | None:
-        """Whether the real way of scoring explains the test's numbers; None when that was not simulated."""
-        if not self.claimed and self.score is not None:
+        """Whether the real way of scoring explains the test's numbers, and no mistaken way does so clearly better.
+
+        None when that was not simulated.
+        """
+        if not self.claimed and self.own is not None:
             return True
         ranked = self.ranked()
-        return next((x.lands for x in ranked if x.variant.id == "real"), None)
+        real = next((x for x in ranked if x.variant.id == "real"), None)
+        if real is None:
+            return None
+        return real.lands and all(x.log_density <= real.log_density + CLEARLY for x in ranked if x.lands)
 
 
 def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
@@ -128,7 +134,7 @@ def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
     newest = _newest_step(d_acc or margin, step)
     epochs = [s.step for s in run.seams if s.kind == "epoch" and (newest is None or s.step <= newest)]
     restarts = [s.step for s in run.seams if s.kind == "restart" and (newest is None or s.step <= newest)]
-    epoch = max(epochs, default=None)
+    epoch = min(epochs, default=None)
     since = max([*epochs, *restarts], default=None)
     spread = _window(run.metric(metrics.TEACHER_STD), since, newest, WINDOW)
     return Logged(

@@ -82,7 +82,7 @@ def explain_run(
     simulated: Mapping[str, object] | None = None
     replayed: Mapping[str, object] | None = None
     if subject is not None and can_measure(subject):
-        simulated = _simulated(subject, config, tell, notes)
+        simulated = _simulated(subject, config, tell, notes, question)
         samples = question.samples or find_samples(run_dir if run_dir.is_dir() else run_dir.parent)
         if samples is not None:
             replayed = _attempt(job("replay", subject, config.device, samples=str(samples.absolute())), tell, notes)
@@ -92,11 +92,13 @@ def explain_run(
     return explanation_of(run, subject, question, simulated, replayed), tuple(notes)
 
 
-def _simulated(subject: Subject, config: Config, tell: Tell, notes: list[str]) -> Mapping[str, object] | None:
+def _simulated(
+    subject: Subject, config: Config, tell: Tell, notes: list[str], question: Question
+) -> Mapping[str, object] | None:
     if subject.fixed_set is None:
         notes.append("no fixed set: known mistakes were not simulated; make one with `critictui prepare`")
         return None
-    return _attempt(job("simulate", subject, config.device), tell, notes)
+    return _attempt(job("simulate", subject, config.device, limits=list(question.limits)), tell, notes)
 
 
 def read_run(run_dir: Path, config: Config) -> RunSnapshot:

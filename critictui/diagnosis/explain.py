@@ -6,11 +6,11 @@ import math
 
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.causes import judge_all
+from critictui.diagnosis.causes.common import NEAR
+from critictui.diagnosis.causes.curve import AGREEMENT
 from critictui.diagnosis.finding import Cause, CauseVerdict, Explanation
 
 _ORDER: tuple[CauseVerdict, ...] = ("proven", "likely", "unlikely", "untested", "ruled-out")
-_AGREE = 0.05
-"""Logged and tested d_acc closer than this, or within two standard errors, are no disagreement."""
 
 
 def explain(case: Case) -> Explanation:
@@ -47,7 +47,8 @@ def _agree(case: Case) -> bool:
     if logged is None or claim is None or claim.d_acc is None:
         return False
     error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.0
-    return abs(logged.mean - claim.d_acc) < _AGREE or logged.differs(claim.d_acc, error) < 2
+    gap = abs(logged.mean - claim.d_acc)
+    return gap < AGREEMENT / 2 or (gap < AGREEMENT and logged.differs(claim.d_acc, error) <= NEAR)
 
 
 def _facts(case: Case) -> dict[str, object]:

@@ -143,6 +143,12 @@ class Question:
     script: ScriptReading | None = None
     samples: Path | None = None
 
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """Lengths that the script cuts at, for the simulation."""
+        sampling = self.script.sampling if self.script is not None else {}
+        return tuple(int(sampling[n]) for n in ("max_length", "max_tokens", "max_new_tokens") if n in sampling)
+
 
 def explanation_of(
     run: RunSnapshot,

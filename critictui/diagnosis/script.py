@@ -240,7 +240,8 @@ class _Reader:
         if isinstance(side, ast.Constant) and side.value == "left":
             self.left_padding = True
         numbers = {k.arg: k.value for k in call.keywords if k.arg in _SAMPLING}
-        if _SAMPLING_CONTEXT & {k.arg for k in call.keywords} or method == "generate":
+        cuts = _is_true(_keyword(call, "truncation"))
+        if _SAMPLING_CONTEXT & {k.arg for k in call.keywords} or method == "generate" or cuts:
             for name, value in numbers.items():
                 self._note_sampling(str(name), value)
 

@@ -80,6 +80,9 @@ class Landing:
 
 _CHI_SQUARE_99 = {1: 6.635, 2: 9.210, 3: 11.345}
 """99th percentiles of chi-square with 1, 2 and 3 degrees of freedom."""
+CLEARLY = 4.0
+"""Difference of log densities beyond which one simulated way is the better account. Under the right way the best of
+the others exceeds it in less than one case in twenty (its chi-square over three numbers must be above 8)."""
 _LEAST_SHARE = 0.005
 _ROUNDING = 0.005
 """Claims are written with two decimals: half of the last one is no disagreement."""

@@ -55,13 +55,14 @@ def simulate(job: Job, tell: Tell) -> Finished:
 
     fixed_set = read_set_for(job)
     recipe = recipe_from(job.recipe)
-    seeds = job.options.get("seeds")
+    seeds, limits = job.options.get("seeds"), job.options.get("limits")
     critic = _load(job, tell)
     result = simulate(
         critic,
         fixed_set,
         recipe,
         seeds=seeds if isinstance(seeds, int) else SEEDS,
+        limits=[n for n in limits if isinstance(n, int) and n > 0] if isinstance(limits, list) else (),
         progress=lambda phase, done, total: tell(Progress(phase, done, total)),
     )
     critic.verify()

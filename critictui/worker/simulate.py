@@ -31,6 +31,8 @@ _BATCH = 8
 """What a padded scoring loop usually takes at once."""
 _LIMITS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _LEAST_CUT = 0.1
+_LEAST_LEFT = 0.5
+"""Shares of the students that a limit must cut, and must leave something of, to be worth trying."""
 _FIGURES = (
     "d_acc", "d_acc_ties_win", "d_acc_soft", "tie_rate", "margin", "margin_std", "teacher", "student", "level_std",
 )  # fmt: skip
@@ -52,14 +54,21 @@ class _Scores:
 
 
 def simulate(
-    critic: Critic, fixed_set: FixedSet, recipe: Recipe, *, seeds: int = SEEDS, progress: Report | None = None
+    critic: Critic,
+    fixed_set: FixedSet,
+    recipe: Recipe,
+    *,
+    seeds: int = SEEDS,
+    limits: Sequence[int] = (),
+    progress: Report | None = None,
 ) -> dict[str, object]:
     """Score `fixed_set` in the right way and in every mistaken one.
 
+    limits: lengths that a script is known to cut at, tried beside the powers of two.
     Returns `{"variants": [{"id", "cause", "label", "stats": [...]}, ...]}`, the real way first, as
     `critictui.diagnosis.simulation.simulation_from` reads it. Raises what scoring raises.
     """
-    ways = list(_ways(critic, fixed_set, recipe, seeds))
+    ways = list(_ways(critic, fixed_set, recipe, seeds, sorted({*_LIMITS, *limits})))
     variants: list[dict[str, object]] = []
     for number, (name, way) in enumerate(ways):
         if progress is not None:
@@ -71,9 +80,9 @@ def simulate(
 
 
 def _ways(
-    critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int
+    critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int, limits: Sequence[int]
 ) -> Iterator[tuple[str, Callable[[], list[dict[str, object]]]]]:
-    yield "heads", lambda: _from_values(critic, fixed_set, recipe, seeds)
+    yield "heads", lambda: _from_values(critic, fixed_set, recipe, seeds, limits)
     yield "template slice", lambda: _template_slice(critic, fixed_set)
     yield "right padding", lambda: _right_padding(critic, fixed_set, recipe)
     yield "prompt echo", lambda: _prompt_echo(critic, fixed_set, recipe)
@@ -83,7 +92,9 @@ def _ways(
 # --- one pass over the right tokens: heads, pooling, EOS, cuts
 
 
-def _from_values(critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int) -> list[dict[str, object]]:
+def _from_values(
+    critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int, limits: Sequence[int]
+) -> list[dict[str, object]]:
     """Everything that the values at the right tokens tell, EOS among them."""
     weights, biases, names = _heads(critic, seeds)
     made = prepare_tokens(critic, fixed_set, replace(recipe, eos="include"))
@@ -128,7 +139,7 @@ def _from_values(critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int
         for sides, who in (((True, False), "teacher"), ((False, True), "student")):
             out.append(_variant(f"eos-{who}", "eos-mismatch", f"scoring EOS on the {who}'s side only",
                                 [_statistics(scored(recipe, sides))]))  # fmt: skip
-    out.extend(_cuts(whole, lengths, lambda cut: _statistics(scored(recipe, cut=cut))))
+    out.extend(_cuts(whole, lengths, limits, lambda cut: _statistics(scored(recipe, cut=cut))))
     return out
 
 
@@ -184,6 +195,7 @@ def _other_poolings(recipe: Recipe) -> Iterator[tuple[Recipe, str]]:
 def _cuts(
     whole: Sequence[Sequence[Floats]],
     lengths: Sequence[Sequence[int]],
+    limits: Sequence[int],
     stats: Callable[[Callable[[int, int], int]], dict[str, float]],
 ) -> Iterator[dict[str, object]]:
     """`generate(max_length=N)` cuts the student at N minus the prompt; a tokenizer's max_length cuts both."""
@@ -193,10 +205,10 @@ def _cuts(
         for number, (array, prompt) in enumerate(zip(arrays, prompts, strict=True))
     ]
     students = [(p, n) for number, p, n in sizes if number]
-    for limit in _LIMITS:
+    for limit in limits:
         cut = sum(p + n > limit for p, n in students) / max(len(students), 1)
         left = sum(p < limit for p, _ in students) / max(len(students), 1)
-        if cut < _LEAST_CUT or left < 1 - _LEAST_CUT:
+        if cut < _LEAST_CUT or left < _LEAST_LEFT:
             continue
 
         def student_only(number: int, prompt: int, limit: int = limit) -> int:

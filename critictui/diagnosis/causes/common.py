@@ -11,8 +11,8 @@ from critictui.diagnosis.simulation import Landing
 FAR = 3.0
 """Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
 NEAR = 2.0
-_CLEARLY = 3.0
-"""Difference of log densities (a factor of 20) beyond which one simulated way is the better account."""
+_ALIKE = 0.5
+"""Difference of log densities within which two ways account for numbers alike."""
 
 
 def cause_of(id_: str, verdict: CauseVerdict, message: str, next_step: str = "", /, **evidence: object) -> Cause:
@@ -26,9 +26,9 @@ def best_landing(case: Case, cause: str) -> Landing | None:
 
 
 def accounts_best(case: Case, best: Landing) -> bool:
-    """No other simulated way accounts for the numbers clearly better."""
-    ranked = case.ranked()
-    return all(x.log_density <= best.log_density + _CLEARLY for x in ranked if x.lands)
+    """No way that speaks for another cause accounts for the numbers better."""
+    others = [x for x in case.ranked() if x.lands and x.variant.cause != best.variant.cause]
+    return all(x.log_density <= best.log_density + _ALIKE for x in others)
 
 
 def without_simulation(case: Case, cause: str, where: str, evidence: Mapping[str, object]) -> Cause:
@@ -61,6 +61,8 @@ def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
     sentence = (
         f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):.2f} and a margin of {v.mean('margin'):.2f} here"
     )
+    if case.real_lands and wrong and best.lands:
+        return cause_of(cause, "unlikely", f"{sentence}: here it changes little.{where}", remedy, **evidence)
     if case.real_lands:
         return cause_of(cause, "ruled-out", f"{sentence}; your numbers are those of the right way.", **evidence)
     if not best.lands:

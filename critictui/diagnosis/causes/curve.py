@@ -13,6 +13,8 @@ from critictui.scoring.statistics import wilson
 
 AT_CHANCE = 0.55
 """A critic whose d_acc was above this and is now within reach of 0.5 has lost something."""
+AGREEMENT = 0.1
+"""Two d_acc that are this near and within sampling error are no disagreement."""
 STEP_CHANGE = 0.05
 """A change of d_acc that is worth a word: the noise of one window of steps is below 0.02."""
 
@@ -35,6 +37,8 @@ def by_chance(case: Case) -> Cause:
         f"logged {logged.mean:.3f}"
     )
     if low <= logged.mean <= high or z <= NEAR:
+        if abs(claim.d_acc - logged.mean) < AGREEMENT:
+            return cause_of("by-chance", "ruled-out", f"{numbers}: they agree, there is nothing to explain", **evidence)
         return cause_of("by-chance", "likely", f"{numbers}: so few pairs can give this by chance",
                       "score more pairs: 1000 find a 5-point change 98 % of the time", **evidence)  # fmt: skip
     verdict: CauseVerdict = "ruled-out" if z > FAR else "unlikely"
@@ -48,6 +52,10 @@ def train_average(case: Case) -> Cause:
         return cause_of("train-average", "untested", "no logged d_acc curve to compare an average with")
     error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.02
     evidence = {"last": last.mean, "run": run.mean, "test": claim.d_acc, "step": case.logged.step}
+    if _fell(case):
+        return cause_of(
+            "train-average", "unlikely", f"the curve itself fell, to {last.mean:.3f} at the last steps", **evidence
+        )
     near_last = last.differs(claim.d_acc, error) <= FAR
     gap = abs(run.mean - last.mean)
     if near_last and gap > STEP_CHANGE and abs(run.mean - claim.d_acc) > STEP_CHANGE:
@@ -73,8 +81,7 @@ def collapsed(case: Case) -> Cause:
         here = f"the checkpoint's own head gives {own.d_acc:.3f} ({own.low:.3f} to {own.high:.3f}) on the fixed set"
     if last is not None and best is not None:
         evidence |= {"last": last.mean, "best": best}
-        error = last.error if math.isfinite(last.error) else 0.05
-        if last.mean - NEAR * error <= 0.52 and best > AT_CHANCE and best - last.mean > 2 * STEP_CHANGE:
+        if _fell(case):
             also_here = own is not None and own.low <= 0.5
             text = f"logged d_acc fell from {best:.3f} to {last.mean:.3f}{_margins(case)}" + (
                 f", and {here}" if also_here else ""
@@ -90,6 +97,15 @@ def collapsed(case: Case) -> Cause:
         text = f"logged d_acc is {last.mean:.3f} up to step {case.logged.step}: no fall in the curve"
         return cause_of("collapsed", "ruled-out", text, **evidence)
     return cause_of("collapsed", "untested", "no logged d_acc and no fixed-set score", "score this checkpoint (e)")
+
+
+def _fell(case: Case) -> bool:
+    """The logged d_acc was above chance once and is within reach of it now."""
+    last, best = case.logged.d_acc, case.logged.d_acc_best
+    if last is None or best is None:
+        return False
+    error = last.error if math.isfinite(last.error) else 0.05
+    return last.mean - NEAR * error <= 0.52 and best > AT_CHANCE and best - last.mean > 2 * STEP_CHANGE
 
 
 def _margins(case: Case) -> str:

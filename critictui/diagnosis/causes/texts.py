@@ -27,7 +27,7 @@ def sampling_mismatch(case: Case) -> Cause:
         spread = case.logged.teacher_std or 1.0
         error = spread / math.sqrt(claim.pairs or 100)
         z = teacher.differs(claim.teacher, error)
-        if z > FAR:
+        if z > FAR and abs(claim.teacher - teacher.mean) > spread / 2:
             return cause_of(
                 "sampling-mismatch", "ruled-out",
                 f"the teacher's texts are not sampled, yet their mean moved from {teacher.mean:.2f} to {claim.teacher:.2f}: "
