@@ -26,6 +26,7 @@ from critictui.run.streams import RawScalars
 
 _SEARCH_SHARE = 0.25
 _LEAST_SHARE = 0.002
+_CLOCKS_AGREE = 3600.0
 _WHOLE = Budget(bytes=64 << 20, seconds=60.0)
 
 
@@ -227,6 +228,8 @@ class RunReader:
         runs = self._scanner.runs
         if self._run() is None and len(runs) > 1:
             out.append(f"{len(runs)} runs lie here: choose one of them")
+        if self._store.latest > time.time() + _CLOCKS_AGREE:
+            out.append("time stamps lie in the future: clocks disagree, so silence is judged by this machine's clock")
         writers = self._store.labelled
         if writers:
             out.append(f"{len(writers) + 1} writers wrote at the same time; kept apart: {', '.join(writers)}")

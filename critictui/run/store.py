@@ -97,8 +97,19 @@ class Store:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """All losses, by source and offset."""
-        return tuple(loss for name in sorted(self._told) for loss in self._told[name].skipped)
+        """All losses, by source; also the torn end of an event file, once nobody writes it any more."""
+        out: list[Skipped] = []
+        for name in sorted(self._told):
+            out += self._told[name].skipped
+            facts = self._told[name].facts
+            if facts.kind == "events" and facts.state == "quiet" and facts.read < facts.size:
+                out.append(Skipped(name, facts.read, facts.size - facts.read, 1, "cut short at the end of the file"))
+        return tuple(out)
+
+    @property
+    def latest(self) -> float:
+        """The latest wall time that any source wrote; minus infinity without any."""
+        return max((s.wall[1] for group in self._groups.values() for s in group.streams), default=-np.inf)
 
     @property
     def notices(self) -> tuple[str, ...]:

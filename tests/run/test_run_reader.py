@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,23 @@ def test_nonsense_in_wall_times_leaves_the_pace_alone(tmp_path, wire, read):
     assert read(tmp_path).pace == pytest.approx(10.0)
 
 
+def test_time_stamps_in_the_future_are_said_to_be_so(tmp_path, wire, read):
+    (tmp_path / FIRST).write_bytes(wire.steps("a", [1, 2, 3], time.time() + 2 * 86400))
+    assert any("in the future" in notice for notice in read(tmp_path).notices)
+    (tmp_path / FIRST).write_bytes(wire.steps("a", [1, 2, 3], time.time() - 60))
+    assert read(tmp_path).notices == ()
+
+
+def test_the_torn_end_of_a_file_that_is_not_written_any_more_is_counted_as_a_loss(tmp_path, wire, read):
+    path = tmp_path / FIRST
+    data = wire.steps("a", [1, 2, 3])
+    path.write_bytes(data[:-5])
+    assert read(tmp_path).skipped == ()
+    os.utime(path, (1e9, 1e9))
+    whole = len(wire.steps("a", [1, 2]))
+    assert [(s.offset, s.bytes, s.records) for s in read(tmp_path).skipped] == [(whole, len(data) - 5 - whole, 1)]
+
+
 def test_epochs_are_seams(tmp_path, wire, read):
     data = b"".join(wire.scalar("training/epoch", s // 10, s) for s in range(1, 31))
     (tmp_path / FIRST).write_bytes(data)
@@ -369,7 +387,7 @@ def test_a_real_log_and_the_event_file_of_its_run_agree_at_every_step(read, log,
 
 
 def test_a_step_costs_under_two_milliseconds_whatever_is_loaded(tmp_path):
-    """The thread's own time, at best of many. On a machine with more to do than cores, only the ratio says something."""
+    """The thread's own time, at best of many. On a machine with more to do than cores, only the ratio counts."""
     from benchmarks.reading import refresh_alone, step_bytes
 
     best = {}
