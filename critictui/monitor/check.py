@@ -42,7 +42,7 @@ def check(target: Path, config: Config) -> dict[str, object]:
     judgement = Judge(config).update(run, scores, time.time())
     return {
         "schema": SCHEMA,
-        "run": str(run.path),
+        "run": _text(run.path),
         "state": run.state,
         "step": run.step,
         "updated": _stamp(run.last_change),
@@ -51,10 +51,10 @@ def check(target: Path, config: Config) -> dict[str, object]:
         "alerts": [alert_json(alert) for alert in judgement.alerts],
         "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
         "skipped": [
-            {"file": s.file, "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
+            {"file": _text(s.file), "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
             for s in run.skipped
         ],
-        "notices": list(run.notices),
+        "notices": [_text(notice) for notice in run.notices],
     }
 
 
@@ -85,7 +85,7 @@ def _metrics(run: RunSnapshot) -> dict[str, object]:
     for tag, series in sorted(run.series.items()):
         last = series.last()
         if last is not None:
-            found[tag] = {"step": last[0], "value": plain_number(last[1])}
+            found[_text(tag)] = {"step": last[0], "value": plain_number(last[1])}
     return found
 
 
@@ -95,7 +95,7 @@ def alert_json(alert: Alert) -> dict[str, object]:
         "rule": alert.rule,
         "severity": alert.severity,
         "state": alert.state,
-        "metric": alert.metric,
+        "metric": _text(alert.metric),
         "since_step": alert.since_step,
         "fired_step": alert.fired_step,
         "resolved_step": alert.resolved_step,
@@ -147,6 +147,11 @@ def render_check(report: Mapping[str, object]) -> str:
         lines.append(f"  skipped: {len(skipped) - 20} more, see --json")
     lines += [f"  note: {_safe(notice)}" for notice in cast("list[object]", report.get("notices", []))]
     return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    """As JSON on a UTF-8 stdout can hold it: names on disk may be bytes that are no text."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _safe(text: object) -> str:

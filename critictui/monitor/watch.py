@@ -91,7 +91,11 @@ class Watch:
             self._clock.something_changed()
         if side is not self._side:
             self._side, self._scores, changed = side, fixed_scores(side.scores), True
-        return self.guard.call("rules", self._judged_anew, False) or changed
+        failures = self.guard.failures
+        changed |= self.guard.call("rules", self._judged_anew, False)
+        if self.guard.failures > failures:
+            self._judge = self._judged = None  # begun anew, it ends where an unbroken one would be
+        return changed
 
     def _judged_anew(self) -> bool:
         now = self._clock.now()

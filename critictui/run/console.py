@@ -104,6 +104,7 @@ class ConsoleLog:
         self._bar: tuple[int, int] | None = None
         self._bar_at = -1
         self._dicts = 0
+        self._by_bar: bool | None = None
         self._pids: dict[str, tuple[int, int]] = {}
         self._sequential = False
         self._notices: set[str] = set()
@@ -271,7 +272,7 @@ class ConsoleLog:
         labelled = _BAR_LABEL in segment
         if not labelled and b":" in plain(segment).split(b"%|")[0]:
             return
-        if not labelled and self._bar is not None and self._bar[1] != total:
+        if not labelled and self._by_bar and self._bar is not None and self._bar[1] != total:
             return  # an evaluation's bar, inside the training's
         self._bar, self._bar_at = bar, position
         if labelled or self._style in {"hf", "ms-swift"}:
@@ -280,6 +281,16 @@ class ConsoleLog:
 
     def _with_step(self, line: StepLine, block: Block, end: int) -> StepLine | None:
         """The line with its step from a bar; None when the bar that follows may still be coming."""
+        if self._by_bar is None:
+            # A trainer draws its bar before its first line; one that comes later belongs to something else. Decided
+            # once, so that the same bytes give the same steps however they arrive.
+            self._look_back(block, end)
+            self._by_bar = self._bar is not None and self._bar_at <= block.offset + end
+        if not self._by_bar:
+            self._dicts += 1
+            self._notices.add(f"{self.name}: its lines name no step; they are numbered in the order of the log")
+            return _at_step(line, self._dicts)
+        assert self._bar is not None
         rest = block.data[end + 1 : end + 4097]
         at_end = not rest
         if at_end and not self._last_block:
@@ -287,20 +298,25 @@ class ConsoleLog:
         if at_end:
             rest = self._tail.live.carry[:4096]
         bar = bar_alone(rest.split(b"\n")[0])
-        if bar is not None and (self._bar is None or bar[1] == self._bar[1]):
+        if bar is not None and bar[1] == self._bar[1]:
             self._bar = bar
             self._finished = bar[0] >= bar[1] > 0
-        elif at_end and self._bar is not None and b"\n" not in rest and not self._tail.filling:
+        elif at_end and b"\n" not in rest and not self._tail.filling:
             return None
         else:
-            for before in _bars_before(block.data, end):
-                self._bar_line(block, before)
-        if self._bar is not None:
-            self._total = self._bar[1]
-            return _at_step(line, self._bar[0])
-        self._dicts += 1
-        self._notices.add(f"{self.name}: its lines name no step; they are numbered in the order of the log")
-        return _at_step(line, self._dicts)
+            self._look_back(block, end)
+        self._total = self._bar[1]
+        return _at_step(line, self._bar[0])
+
+    def _look_back(self, block: Block, end: int) -> None:
+        """See the last bars before the line that ends at `end`."""
+        found: list[int] = []
+        at = block.data.rfind(b"%|", 0, end)
+        while at >= 0 and len(found) < 4:
+            found.append(at)
+            at = block.data.rfind(b"%|", 0, at)
+        for before in reversed(found):
+            self._bar_line(block, before)
 
     def _take(self, line: StepLine, position: int, pid: str, size: int, found: _Found) -> None:
         if line.repeated:
@@ -318,17 +334,6 @@ class ConsoleLog:
             self._pids[pid] = (min(low, position), max(high, position))
         writer = f"pid {pid}" if pid and self._split else ""
         self._scalars += found.of(writer).add(position, line.step, line.pairs)
-
-
-def _bars_before(data: bytes, end: int) -> list[int]:
-    """Where the last bars before `end` stand, oldest first."""
-    found: list[int] = []
-    start = data.rfind(b"\n", 0, max(0, end)) + 1
-    at = data.rfind(b"%|", max(0, start - 16384), start)
-    while at >= 0 and len(found) < 4:
-        found.append(at)
-        at = data.rfind(b"%|", max(0, start - 16384), at)
-    return found[::-1]
 
 
 def _at_step(line: StepLine, step: int) -> StepLine:

@@ -68,12 +68,13 @@ class JsonLines:
             self._losses.take()
         self._blocks.extend(lines.blocks)
         gathered = Gathered()
-        while self._blocks and time.monotonic() < deadline:
+        while self._blocks:
             rest, ordered = self._block(self._blocks.popleft(), gathered, deadline)
             if not ordered:
                 return self._in_order()
             if rest is not None:
                 self._blocks.appendleft(rest)
+                break
         more = lines.more or bool(self._blocks)
         for offset, size in lines.holes:
             self._losses.add(offset, size, "NUL bytes: a hole in the file")

@@ -112,6 +112,19 @@ def test_the_words_are_safe_whatever_the_run_says(
     assert "critical margin-collapse" in text
 
 
+def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path, write_steps: Write) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/run-\xff"))
+    folder.mkdir()
+    write_steps(folder, 1, 3, name=os.fsdecode(b"train-\xfe.log"))
+    for arguments in (["--json"], []):
+        found = subprocess.run(
+            [sys.executable, "-m", "critictui", "check", os.fsencode(folder), *arguments],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (found.returncode, found.stderr) == (0, b"")
+        assert b"run-?" in found.stdout or b"run-\xef\xbf\xbd" in found.stdout
+
+
 def test_without_a_terminal_watch_says_what_to_use_instead(run_dir: Path) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "critictui", "watch", str(run_dir)],

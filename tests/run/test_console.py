@@ -149,6 +149,12 @@ def test_the_step_of_a_dict_line_is_on_the_bar_drawn_after_it(log: Path) -> None
     assert not reader.last.notices
 
 
+def test_another_bar_before_the_training_is_not_taken_for_its_bar(log: Path) -> None:
+    loading = "\r100%|██| 3/3 [00:01<00:00, 2.9it/s]\n" + "text\n" * 5000
+    reader = read(log, loading + "\r  0%|  | 0/90 [00:00<?, ?it/s]\n" + HF + "\n")
+    assert [s for t, s, _ in reader.values() if t == "loss"] == [i * 10 for i in range(1, 9)]
+
+
 def test_dict_lines_without_any_step_are_counted_and_that_is_said(log: Path) -> None:
     reader = read(log, "{'loss': 0.7, 'epoch': 0.1}\n{'loss': 0.6, 'epoch': 0.2}\n")
     assert [(t, s) for t, s, _ in reader.values() if t == "loss"] == [("loss", 1), ("loss", 2)]
@@ -253,6 +259,12 @@ def test_of_a_step_line_that_is_too_long_the_whole_fields_are_read_and_the_rest_
     assert batch.values() == pieces.values()
     assert all(tag == f"m/{int(value):06}" for tag, _, value in batch.values())
     assert batch.lost == pieces.lost == {"the end of a line longer than 64 KiB": 1}
+
+
+@pytest.mark.parametrize("text", [MIXED, HF.encode() + b"\n"], ids=["verl", "hf"])
+def test_with_hardly_any_time_each_poll_still_gets_on(log: Path, text: bytes) -> None:
+    expected = read(log, text * 20).points
+    assert Reader(log).poll(Budget(bytes=100, seconds=0.0)).points == expected
 
 
 def test_the_end_of_a_large_log_comes_first_and_positions_give_the_order(log: Path) -> None:

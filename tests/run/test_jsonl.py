@@ -178,6 +178,12 @@ def test_fed_in_any_pieces_it_reads_the_same(tmp_path: Path) -> None:
         assert reader.lost == expected.lost
 
 
+def test_with_hardly_any_time_each_poll_still_gets_on(file: Path) -> None:
+    expected = read(file, *({"step": i, "a": i / 3} for i in range(200))).points
+    reader = Reader(file).poll(Budget(bytes=512, seconds=0.0))
+    assert reader.points == expected
+
+
 def test_the_end_of_a_large_file_comes_first(file: Path) -> None:
     file.write_bytes(b"".join(b'{"step":%d,"a":1,"x":"%s"}\n' % (i, b"x" * 9000) for i in range(2000)))
     source = JsonLines(file, "m")
