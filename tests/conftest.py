@@ -1,7 +1,8 @@
 """Shared fixtures: runs of the demo's tiny critic, trained once and copied for every session that asks for them.
 
-`demo_run(scenario)` is the run directory of a short real training; do not write into it. `demo_copy(scenario)` is
-a copy for this test alone. `tiny_critic` and `tiny_tokenizer` are the healthy run's last checkpoint, loaded.
+`demo_run(scenario)` is the run directory of a short real training; do not write into it. `demo_copy(scenario)` is a
+copy for this test alone. `recorded_run(scenario)` is a full-length recorded run, without checkpoints. `tiny_critic` and
+`tiny_tokenizer` are the healthy run's last checkpoint, loaded.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
                 if not ready.is_dir():
                     fresh = kept / f"{scenario}.unfinished"
                     shutil.rmtree(fresh, ignore_errors=True)
-                    train_in_child(training_for(scenario, fresh, **SHORT))
+                    student = SHORT["student_steps"] if scenario == "healthy" else 0
+                    train_in_child(training_for(scenario, fresh, **{**SHORT, "student_steps": student}))
                     fresh.rename(ready)
             shutil.copytree(ready, target.with_suffix(".unfinished"))
             target.with_suffix(".unfinished").rename(target)
@@ -91,6 +93,21 @@ def demo_copy(demo_run: Callable[..., Path], tmp_path: Path) -> Callable[..., Pa
         return target
 
     return copy
+
+
+@pytest.fixture
+def recorded_run(tmp_path: Path) -> Callable[..., Path]:
+    """`recorded_run("collapse")`: log and event files of a full-length run (240 steps), in a moment, without torch."""
+
+    def play_back(scenario: str = "healthy") -> Path:
+        from critictui.demo.recording import load_recording, play
+
+        target = tmp_path / f"recorded-{scenario}"
+        if not target.exists():
+            play(load_recording(scenario), target, speed=0)
+        return target
+
+    return play_back
 
 
 @pytest.fixture(scope="session")

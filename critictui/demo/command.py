@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -69,8 +68,7 @@ def live_run(
     if speed is not None and speed <= 0:
         raise DemoError(f"--speed {speed}: must be above 0")
     root = _directory(directory)
-    threads = max(1, min(2, os.cpu_count() or 1))
-    settings = training_for(scenario, root, steps=steps, seed=seed, threads=threads, speed=min(1.0, speed or 1.0))
+    settings = training_for(scenario, root, steps=steps, seed=seed, speed=min(1.0, speed or 1.0))
     missing = missing_packages(trainer)
     live: Live
     notice = ""

@@ -43,6 +43,12 @@ class LiveTraining:
         """Whether steps are still to be expected."""
         return self._thread.is_alive()
 
+    @property
+    def pid(self) -> int | None:
+        """The trainer's process, None before it was started."""
+        with self._lock:
+            return None if self._process is None else self._process.pid
+
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for the end; False when it has not come in `timeout` seconds; JobFailedError for a failed run."""
         self._thread.join(timeout)

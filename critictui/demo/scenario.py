@@ -44,7 +44,8 @@ class Training:
     """Go on from the newest complete checkpoint."""
     hidden: int = 64
     layers: int = 2
-    threads: int = 2
+    threads: int = 1
+    """More gain nothing on matrices this small, and lose much on a busy machine."""
     fixed_prompts: int = 100
     fixed_students: int = 2
     student_steps: int = 60

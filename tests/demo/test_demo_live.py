@@ -1,0 +1,90 @@
+"""The trainer lives as long as who started it, and no longer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from critictui.demo.live import live_training, train_in_child
+from critictui.demo.scenario import training_for
+from critictui.errors import JobFailedError
+
+pytestmark = pytest.mark.torch
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from critictui.demo.live import LiveTraining
+from critictui.demo.scenario import training_for
+live = LiveTraining(training_for("healthy", Path(sys.argv[1]), steps=5000, batch=4))
+while live.pid is None:
+    time.sleep(0.01)
+print(live.pid, flush=True)
+live.wait()
+"""
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_leaving_the_block_ends_the_trainer(tmp_path: Path) -> None:
+    with live_training(training_for("healthy", tmp_path / "run", steps=5000, batch=4)) as live:
+        _wait_until(lambda: live.pid is not None)
+        pid = live.pid
+        assert pid is not None
+        assert os.getpgid(pid) == pid
+    assert _gone(pid)
+
+
+def test_the_trainer_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(run)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        _wait_until(lambda: "step:1 " in _text(run / "train.log"))
+        parent.send_signal(signal.SIGKILL)
+    _wait_until(lambda: _gone(pid), 10)
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_trainer_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("a file where a directory should be")
+    with pytest.raises(JobFailedError, match=r"status 1: FileExistsError"):
+        train_in_child(training_for("healthy", tmp_path, steps=8, fixed_prompts=2))
+
+
+def test_trl_writes_its_own_files_and_learns_the_same_task(tmp_path: Path, read_events: Callable[[Path], dict]) -> None:
+    pytest.importorskip("trl")
+    settings = training_for("healthy", tmp_path, steps=30, batch=16, fixed_prompts=40, save_every=15, student_steps=0)
+    train_in_child(settings, trainer="trl")
+    state = json.loads((tmp_path / "checkpoint-30" / "trainer_state.json").read_text())
+    logged = {row["step"]: row for row in state["log_history"] if "accuracy" in row}
+    assert sorted(logged) == list(range(1, 31))
+    assert state["log_history"][-1]["eval_accuracy"] > 0.55
+    assert (tmp_path / "checkpoint-15" / "model.safetensors").is_file()
+    (file,) = (tmp_path / "runs").rglob("events.out.tfevents.*")
+    series = read_events(file)
+    assert series["train/accuracy"][1][-1] == pytest.approx(logged[30]["accuracy"])
+    assert "{'loss': " in (tmp_path / "train.log").read_text()
