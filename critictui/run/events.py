@@ -35,6 +35,8 @@ _CHECK_ALL = 1 << 18
 _CHECK_ON_GROWTH = 1 << 16
 """How much of what was read is compared when a file grew: all of a small one, the end of a larger one."""
 _QUIET_AFTER = 600.0
+_KEEP_OPEN = 60.0
+"""Seconds since its last write for which a file stays open: a run of a thousand old files holds no descriptors."""
 _MOST_HOLES = 64
 _LARGEST_HOLE = 1 << 20
 
@@ -117,6 +119,8 @@ class EventFile:
                 work.skipped.clear()
                 self._read(work)
             self._file.succeeded()
+            if not self._more and time.time() - self._file.modified > _KEEP_OPEN:
+                self._file.close()
         except OSError as error:
             self._file.failed(error)
             self._more = False
