@@ -15,7 +15,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
@@ -33,6 +32,7 @@ from critictui.demo.trainer import (
     batch_of,
     end_with_parent,
     held_out_pairs,
+    labelled,
     lr_factor,
     new_tokenizer,
     parameter_groups,
@@ -124,9 +124,8 @@ def _training_rows(settings: Training, pairs: Sequence[Pair]) -> list[dict[str, 
     rows = []
     for step in range(1, min(settings.steps, len(pairs) // settings.batch) + 1):
         begun = settings.onset is not None and step >= settings.onset
-        coins = np.random.default_rng([settings.seed, step]).integers(0, 2, settings.batch)
-        for pair, coin in zip(batch_of(settings, pairs, step), coins, strict=True):
-            flip = begun and (settings.scenario == "inverted" or (settings.scenario == "collapse" and coin == 0))
+        flip = begun and settings.scenario == "inverted"
+        for pair in labelled(settings, step, batch_of(settings, pairs, step)):
             answers = (pair.students[0], pair.teacher) if flip else (pair.teacher, pair.students[0])
             rows.append(_row(pair.prompt, *answers))
     return rows
