@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SECONDS = 15.0
+_PATIENCE = 2.0
+"""Before the first look: the first chart comes first."""
 _GIB = 1 << 30
 
 
@@ -36,6 +38,8 @@ class GpuWatch:
         self._stop.set()
 
     def _run(self) -> None:
+        if self._stop.wait(_PATIENCE):
+            return
         try:
             import pynvml
 

@@ -36,7 +36,9 @@ THEMES = ["critic-dark", "critic-light", "high-contrast"]
 
 @pytest.fixture
 def case(tmp_path: Path, made_of: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch) -> Snapshot:
-    """The case of the domain, with a log that lies on disk."""
+    """The case of the domain, with a log that lies on disk; the doors to evaluation have tests of their own."""
+    monkeypatch.setattr("critictui.tui.navigation.can_evaluate", lambda what: False)
+    monkeypatch.setattr("critictui.tui.screens.checkpoints.can_evaluate", lambda what: False)
     lines = [f"(TaskRunner pid=1) step:{n} - critic/d_acc:0.{700 + n} - critic/score_diff:5.{n}" for n in range(1, 61)]
     (tmp_path / "train.log").write_text("\n".join([*lines, "a [bold]rollout[/] with \x1b[31mcolour\x1b[0m", ""]))
     snapshot = made_of(rows=9)

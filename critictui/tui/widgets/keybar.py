@@ -82,7 +82,7 @@ def fitting(offered: list[tuple[Binding, bool]], width: int) -> list[tuple[Bindi
     """
     way_out = [pair for pair in offered if pair[0].id in _WAY_OUT]
     others = [pair for pair in offered if pair[0].id not in _WAY_OUT]
-    others.sort(key=lambda pair: (pair[0].id or "").startswith(("run.", "app.")))
+    others.sort(key=lambda pair: _rank(pair[0]))
     room = width - sum(_length(binding) for binding, _ in way_out) + 1
     chosen: list[tuple[Binding, bool]] = []
     for pair in others:
@@ -91,6 +91,12 @@ def fitting(offered: list[tuple[Binding, bool]], width: int) -> list[tuple[Bindi
             break
         chosen.append(pair)
     return chosen + way_out
+
+
+def _rank(binding: Binding) -> int:
+    """A screen's own keys, the ways to other screens, what works anywhere; those of a chart, which are many, last."""
+    prefix = (binding.id or "").partition(".")[0]
+    return {"run": 1, "app": 2, "chart": 3}.get(prefix, 0)
 
 
 _WAY_OUT = ("app.back", "app.help", "app.quit")
