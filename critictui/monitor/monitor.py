@@ -143,7 +143,8 @@ class Monitor:
         wait = POLL
         if self._changed:
             wait = min(wait, max(0.0, self._posted_at + self._spacing() - time.monotonic()))
-        if self._scanning or self._rows.due:
+        wait = min(wait, max(self._rows.wait, _BREATH))
+        if self._scanning:
             wait = min(wait, _BREATH)
         self._rung.wait(wait)
         early = self._round_at + _SOONEST - time.monotonic()
@@ -171,7 +172,7 @@ class Monitor:
             for alert in watch.news:
                 self._notifier.send(message_of(alert, path, watch.run))
             watch.news.clear()
-        if self._rows.due and not self._filling:
+        if self._rows.wait <= 0 and not self._filling:
             self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)
         seen = (self._scanner.runs, self._notices(), self._quiet())
         self._changed |= seen != self._seen
