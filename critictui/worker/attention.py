@@ -194,6 +194,11 @@ _compiled: dict[str, Any] = {}
 
 
 def _flex(layout: Layout, query: Tensor, key: Tensor, value: Tensor, kind: _Kind) -> Tensor:
+    """On a GPU, blocks that nobody sees are not computed.
+
+    Tested here only through its mask, on the CPU: no GPU was at hand when it was written. `score` tries it against one
+    sequence at a time before it believes it, and scores without packing where they differ.
+    """
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     if "flex" not in _compiled:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from critictui.scoring import memory
 from critictui.worker.model import Critic
 
 CPU_TOKENS = 4096
@@ -28,12 +29,12 @@ def bytes_per_token(config: Any, item: int) -> int:
 
 
 def token_budget(critic: Critic) -> int:
-    """Tokens of one packed row on the critic's device, at least 256."""
+    """Tokens of one packed row on the critic's device, at least 256; a GPU gives no more than was asked of it."""
     item = torch.empty((), dtype=critic.dtype).element_size()
     each = bytes_per_token(critic.config, item)
     if critic.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(critic.device)
-        return max(256, min(GPU_TOKENS, int(free * SHARE) // each))
+        return max(256, min(GPU_TOKENS, min(int(free * SHARE), memory.ACTIVATIONS) // each))
     return max(256, min(CPU_TOKENS, int(free_host_memory() * SHARE) // each))
 
 

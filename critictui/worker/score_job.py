@@ -30,6 +30,9 @@ from critictui.worker.score import score_critic, tokenise_for
 from critictui.worker.tokenizer import open_tokenizer
 from critictui.worker.tokens import Tokenised
 
+LARGEST_ANSWER = 8 << 20
+"""Characters of text that an unsaved score carries with it; beyond, only its numbers come back."""
+
 
 def run(job: Job, tell: Tell) -> Finished:
     """Load, score, compare with the last scored checkpoint, save.
@@ -158,5 +161,6 @@ def save(job: Job, result: ScoreResult, rows: list[ResponseRow], tell: Tell) -> 
         path = save_result(Path(job.run_dir), result, rows, read_only=bool(job.options.get("read_only")))
     except NotSavedError as error:
         answer = result_to_json(replace(result, warnings=(*result.warnings, str(error))))
-        return Finished({**answer, "unsaved_rows": unsaved_rows(rows)})
+        small = sum(len(row.text) + len(row.prompt) for row in rows) < LARGEST_ANSWER
+        return Finished({**answer, "unsaved_rows": unsaved_rows(rows)} if small else answer)
     return Finished(result_to_json(result), saved=path)

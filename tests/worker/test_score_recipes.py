@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from critictui.checkpoint.checkpoint import CheckpointError
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
 from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError
@@ -192,6 +193,35 @@ def test_a_random_head_gives_another_number(
         found.append(naive.score_diff)
     assert all(abs(diff - plain.score_diff) > 0.1 for diff in found)
     assert np.std(found) > 0  # another number each time: nothing that was trained is being scored
+
+
+def test_the_naive_load_of_a_headless_checkpoint_scores_another_random_head_each_time(
+    trained: Critic, right: tuple[FixedSet, dict[tuple[str, int], float]], tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+    from transformers import AutoModelForTokenClassification
+
+    fixed_set, scores = right
+    trained.config.save_pretrained(tmp_path)
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in trained.backbone.state_dict().items()}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    margins = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        naive = AutoModelForTokenClassification.from_pretrained(tmp_path, num_labels=1)  # nothing raises
+        found = {}
+        for item in fixed_set.prompts[:20]:
+            opening = prompt_ids(trained.tokenizer, item.prompt)
+            for number, text in enumerate(texts(item)):
+                ids = np.array(trained.tokenizer(text, add_special_tokens=False)["input_ids"])
+                values = transformers_values(naive.eval(), np.concatenate([opening, ids]))
+                found[item.id, number] = float(values[len(opening) :].mean())
+        margins.append(np.mean([found[i, 0] - found[i, n] for i, n in found if n]))
+    true = np.mean([scores[i, 0] - scores[i, n] for i, n in found if n])
+    assert abs(margins[0] - margins[1]) > 1e-3
+    assert all(abs(margin - true) > 0.5 * abs(true) for margin in margins)
+    with pytest.raises(CheckpointError, match="head is missing"):
+        load_critic(tmp_path, device="cpu")
 
 
 def test_eos_on_one_side_gives_other_numbers_and_a_warning(
