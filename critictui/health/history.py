@@ -42,12 +42,13 @@ class _Seen:
     """What was taken from one series; enough to notice that its past has changed."""
 
     tag: str
-    n: int
-    first: int
-    last: Key
-    last_value: float
     superseded: int
-    past: bytes
+    n: int = 0
+    step: int = 0
+    last: float = math.nan
+    past: bytes = b""
+    series: Series | None = None
+    """What was looked at last: the same object again holds nothing new."""
 
 
 @dataclass(slots=True)
@@ -120,25 +121,41 @@ class Feed:
         change = _Change(rewritten=bool(self._seen) and not self._seen.keys() <= {name for name, _ in named})
         for name, series in named:
             seen = self._seen.get(name)
-            n = len(series)
-            if n == 0:
-                change.rewritten |= seen is not None and seen.n > 0
-                self._seen.pop(name, None)
-                continue
+            n = len(series.step)
+            if seen is None:
+                if n == 0:
+                    continue
+                seen = self._seen[name] = _Seen(series.tag, series.superseded)
+            elif series is seen.series and n == seen.n:
+                continue  # the very same view
             exact = name in self._watched
-            if seen is not None and not _same_past(series, seen, exact):
+            if not _same_past(series, n, seen, exact):
                 change.rewritten = True
-                seen = None
-            known = 0 if seen is None else seen.n
-            if known == n:
-                continue
-            if not change.rewritten:
-                for key, value in _new_points(series, known):
-                    if change.start is None or key < change.start:
-                        change.start = key
-                    change.fresh.setdefault(key, {})[name] = value
-            self._seen[name] = _look(series, exact)
+                seen.n = 0
+            if n != seen.n:
+                self._take(change, name, series, seen.n, n)
+                _look(series, n, seen, exact)
+            seen.series = series
         return change
+
+    def _take(self, change: _Change, name: str, series: Series, known: int, n: int) -> None:
+        """Add the points from `known` on to the change."""
+        if change.rewritten:
+            return
+        fresh = change.fresh
+        if known == n - 1:  # the usual case, and the cheapest
+            key = (series.session.item(known), series.step.item(known))
+            if key in fresh:
+                fresh[key][name] = series.value.item(known)
+                return
+            points = [(key, series.value.item(known))]
+        else:
+            keys = zip(series.session[known:].tolist(), series.step[known:].tolist(), strict=True)
+            points = list(zip(keys, series.value[known:].tolist(), strict=True))
+        for key, value in points:
+            if change.start is None or key < change.start:
+                change.start = key
+            fresh.setdefault(key, {})[name] = value
 
 
 def named_series(run: RunSnapshot) -> list[tuple[str, Series]]:
@@ -163,34 +180,29 @@ def _points(series: Series, after: Key) -> list[tuple[Key, float]]:
     return list(zip(keys, series.value[at].tolist(), strict=True))
 
 
-def _new_points(series: Series, known: int) -> list[tuple[Key, float]]:
-    if known == len(series) - 1:  # the usual case, and the cheapest
-        return [((int(series.session[known]), int(series.step[known])), float(series.value[known]))]
-    keys = zip(series.session[known:].tolist(), series.step[known:].tolist(), strict=True)
-    return list(zip(keys, series.value[known:].tolist(), strict=True))
-
-
-def _look(series: Series, exact: bool) -> _Seen:
-    n = len(series)
-    last = (int(series.session[-1]), int(series.step[-1]))
-    past = _past(series, n) if exact else b""
-    return _Seen(series.tag, n, int(series.step[0]), last, float(series.value[-1]), series.superseded, past)
+def _look(series: Series, n: int, seen: _Seen, exact: bool) -> None:
+    seen.n, seen.tag, seen.superseded = n, series.tag, series.superseded
+    if n > 0:
+        seen.step, seen.last = series.step.item(n - 1), series.value.item(n - 1)
+    if exact:
+        seen.past = _past(series, n)
 
 
 def _past(series: Series, n: int) -> bytes:
     low = max(0, n - EXACT)
-    return series.value[low:n].tobytes() + series.step[low:n].tobytes()
+    return series.value[low:n].tobytes() + series.step[low:n].tobytes() + series.session[low:n].tobytes()
 
 
-def _same_past(series: Series, seen: _Seen, exact: bool) -> bool:
-    n = seen.n
-    if len(series) < n or series.superseded != seen.superseded or series.tag != seen.tag:
+def _same_past(series: Series, n: int, seen: _Seen, exact: bool) -> bool:
+    known = seen.n
+    if known == 0:
+        return True
+    if n < known or series.superseded != seen.superseded or series.tag != seen.tag:
         return False
-    if int(series.step[0]) != seen.first or int(series.step[n - 1]) != seen.last[1]:
-        return False  # a display has one point a step: the same ends and count mean the same steps
-    value = float(series.value[n - 1])
-    if int(series.session[n - 1]) != seen.last[0] or not (
-        value == seen.last_value or math.isnan(value + seen.last_value)
-    ):
+    # a display has one point a step, in order: the same step at the same place means as many steps before it
+    if series.step.item(known - 1) != seen.step:
         return False
-    return not exact or _past(series, n) == seen.past
+    value = series.value.item(known - 1)
+    if value != seen.last and not (math.isnan(value) and math.isnan(seen.last)):
+        return False
+    return not exact or _past(series, known) == seen.past

@@ -24,6 +24,8 @@ READ_ENOUGH = 0.98
 baseline would be judged differently a moment later."""
 
 _SPACING = 64
+"""Rows between marks of the far past, and of the last rows."""
+_FINE = 12
 _KEPT = 6
 
 
@@ -56,13 +58,18 @@ class Machine:
         self.rules: list[Rule] = []
         self._marks: list[_Mark] = []
         self._played = 0
+        self._width = 0
+        """Metrics in the row before."""
 
     def play(self, rows: Sequence[Row], epochs: tuple[int, ...]) -> None:
-        """Judge the rows in turn. The state before the last one is kept: that row may still grow."""
+        """Judge the rows in turn. The state before a last one that looks unfinished is kept: it will still grow."""
         for i, row in enumerate(rows):
-            if i == len(rows) - 1 or i % _SPACING == 0:
+            last = self._marks[-1].played if self._marks else -_SPACING
+            unfinished = i == len(rows) - 1 and len(row.values) < self._width
+            if unfinished or self._played - last >= (_SPACING if i < len(rows) - _SPACING else _FINE):
                 self._mark()
             self._advance(row, epochs)
+            self._width = len(row.values)
 
     def rewind(self, before: Key) -> Key:
         """Go back to the newest mark that lies before the key, and say which row was judged last there."""

@@ -16,6 +16,7 @@ class Sighting:
     threshold: float
     since: int
     message: str
+    """`{since}` in it becomes the step of the first sighting of this onset."""
     advice: str
     evidence: tuple[tuple[str, float], ...] = ()
 
@@ -119,7 +120,7 @@ class Latch:
             step=step,
             value=seen.value,
             threshold=seen.threshold,
-            message=seen.message,
+            message=seen.message.replace("{since}", str(seen.since)),
             advice=seen.advice,
             session=session,
             evidence=evidence,

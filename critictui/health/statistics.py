@@ -41,6 +41,10 @@ class Baseline:
         object.__setattr__(self, "inflated", inflated)
         object.__setattr__(self, "error", inflated / math.sqrt(self.width))
 
+    def __reduce__(self) -> tuple[type[Baseline], tuple[float, float, float, int, int, int]]:
+        """The fields alone: the judge pickles its state at every step, and the way of dataclasses is slow."""
+        return Baseline, (self.level, self.sigma, self.phi, self.step, self.n, self.width)
+
 
 def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     """(sigma, phi) of the values around their own straight line.
@@ -130,6 +134,12 @@ class Cusum:
         if self.since is None:
             self.since = step
         self.sum = min(grown, ceiling)
+
+    def __getstate__(self) -> tuple[float, int | None]:
+        return self.sum, self.since
+
+    def __setstate__(self, state: tuple[float, int | None]) -> None:
+        self.sum, self.since = state
 
     def reset(self) -> None:
         """Forget: after a recovery, or with a new baseline."""

@@ -18,7 +18,7 @@ from critictui.run.facts import RunSnapshot, Seam
 from critictui.run.series import Series
 
 QUICK = settings(
-    max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    max_examples=5, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 FAULTS: tuple[Fault, ...] = ("none", "abrupt", "linear", "memorise", "inversion", "divergence", "oscillation")
@@ -76,7 +76,7 @@ def _early(run: RunSnapshot, rng: np.random.Generator, low: int, high: int) -> R
 
 
 @QUICK
-@given(SEEDS, st.integers(2, 25))
+@given(SEEDS, st.integers(2, 12))
 def test_judging_as_it_grows_equals_judging_at_once(seed: int, chunks: int) -> None:
     run = any_run(seed)
     rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ def test_the_order_of_tags_changes_nothing(seed: int) -> None:
 VALUES = st.floats(width=64, allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES, VALUES), min_size=1, max_size=130), st.integers(1, 10**15))
 def test_no_values_raise(rows: list[tuple[float, ...]], first: int) -> None:
     table = np.array(rows, dtype=np.float64)

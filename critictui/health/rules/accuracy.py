@@ -65,7 +65,7 @@ class Decline:
                 level.short,
                 level.usual - drop,
                 began,
-                f"{metric} declined to {level.short:.3f} from {level.usual:.3f}, since step {began}.",
+                f"{metric} declined to {level.short:.3f} from {level.usual:.3f}, since step {{since}}.",
                 advice,
                 (
                     ("baseline", level.usual),
@@ -156,7 +156,7 @@ class ChanceAccuracy:
         centre, low, high, n = interval
         began = since(level.below, context) if level.fell else context.column(D_ACC).steps[-n]
         usual = self._best if level.baseline is None else level.usual
-        was = f"it was {usual:.3f} before step {began}" if had_learnt else "and never was better"
+        was = f"it was {usual:.3f} before step {{since}}" if had_learnt else "and never was better"
         advice = (
             "The critic no longer tells teacher from student. Stop, score the last good checkpoint on the fixed set, "
             "resume from it."
@@ -206,7 +206,7 @@ class Inverted:
                     centre,
                     threshold,
                     began,
-                    f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {began}: it prefers the student.",
+                    f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {{since}}: it prefers the student.",
                     "Check which side is labelled teacher, the sign of the loss, and that responses were not swapped.",
                     (("low", low), ("high", high), ("points", float(n))),
                 ),
@@ -253,7 +253,7 @@ class Saturation:
                     share,
                     enough,
                     began,
-                    f"d_acc is {share:.3f}{shown} since step {began}: the critic overpowers the student.",
+                    f"d_acc is {share:.3f}{shown} since step {{since}}: the critic overpowers the student.",
                     "A saturated critic gives the student no gradient: end the warm-up earlier, lower its rate, "
                     "or look for a giveaway (echoed prompt, EOS, length).",
                     (("loss", loss if losses else 0.0), ("points", float(size))),

@@ -114,7 +114,7 @@ def _evidence(level: Level) -> tuple[tuple[str, float], ...]:
 
 def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin fell to {level.now:.2f} from {level.usual:.2f}, since step {began}."
+    message = f"The margin fell to {level.now:.2f} from {level.usual:.2f}, since step {{since}}."
     steps = context.step - began
     if threshold / 2 < level.now < level.usual and steps > 10:
         pace = (level.usual - level.now) / steps
@@ -125,6 +125,6 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
 
 def _drifted(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin drifts down: {level.short:.2f}, was {level.usual:.2f} before step {began}."
+    message = f"The margin drifts down: {level.short:.2f}, was {level.usual:.2f} before step {{since}}."
     advice = "Teacher and student scores move towards each other: watch d_acc, lower the learning rate if it falls too."
     return Sighting(level.short, threshold, began, message, advice, _evidence(level))

@@ -26,13 +26,14 @@ class SlowSteps:
             return
         limit = context.settings.number(self.id, "slow_factor", STEP_TIME)
         now, usual = level.short, level.usual
-        if level.rose and now > limit * usual:
+        least = context.settings.number(self.id, "slow_seconds", STEP_TIME)
+        if level.rose and now > limit * usual and now - usual > least:
             began = since(level.above, context)
             self.latches.bad(
                 context, STEP_TIME, "warning",
                 lambda: Sighting(
                     now, limit * usual, began, f"A step takes {now:.0f} s, {now / usual:.1f} times as long as "
-                    f"before step {began}.",
+                    f"before step {{since}}.",
                     "Look at response length, at other jobs on the node, and at the file system.",
                     (("usual", usual), ("factor", now / usual)),
                 ),

@@ -73,7 +73,7 @@ class SpreadCollapse:
             level.now,
             threshold,
             began,
-            f"{metric} fell to {level.now:.3f}{was}, since step {began}.",
+            f"{metric} fell to {level.now:.3f}{was}, since step {{since}}.",
             "The scores no longer tell responses apart: look at the loss and the learning rate; go back to a "
             "checkpoint before it.",
             _evidence(level, level.below),
@@ -143,7 +143,7 @@ def _exploded(context: Context, level: Level, metric: str, threshold: float) -> 
             level.now,
             threshold,
             began,
-            f"{metric} grew to {level.now:.2f}{was}, since step {began}.",
+            f"{metric} grew to {level.now:.2f}{was}, since step {{since}}.",
             "A few scores dominate the loss: look for outliers, clip the gradient, lower the learning rate.",
             _evidence(level, level.above),
         )

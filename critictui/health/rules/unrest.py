@@ -63,7 +63,7 @@ def _crossings(window: list[float], middle: float) -> int:
 def _swings(metric: str, began: int, ratio: float, limit: float, spread: float) -> Callable[[], Sighting]:
     def look() -> Sighting:
         return Sighting(
-            ratio, limit, began, f"{metric} swings {ratio:.1f} times as widely as it did, since step {began}.",
+            ratio, limit, began, f"{metric} swings {ratio:.1f} times as widely as it did, since step {{since}}.",
             "Lower the learning rate or raise the batch size; a checkpoint picked here is picked by chance.",
             (("spread now", spread), ("spread before", spread / ratio)),
         )  # fmt: skip
@@ -144,7 +144,7 @@ class LengthDrift:
                 context, RESPONSE_LENGTH, "warning",
                 lambda: Sighting(
                     short, usual * (1 + (limit if moved > 0 else -limit)), began,
-                    f"Responses get {way}: {short:.0f} tokens, were {usual:.0f} before step {began}.", advice,
+                    f"Responses get {way}: {short:.0f} tokens, were {usual:.0f} before step {{since}}.", advice,
                     (("baseline", usual), ("change", moved), ("cusum", cusum.sum), ("limit", level.limit)),
                 ),
             )  # fmt: skip
