@@ -1,0 +1,1 @@
+"""What makes the pictures and tables of the documentation."""
