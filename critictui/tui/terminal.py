@@ -95,6 +95,14 @@ class Terminal(LinuxDriver):
     """Textual's driver with a writer that drops frames, instead of freezing the app, while the terminal is stopped."""
 
     _writer: PatientWriter | None = None
+    _started = False
+
+    def start_application_mode(self) -> None:
+        """Also after a suspension, and then all must be painted anew."""
+        super().start_application_mode()
+        if self._started:
+            self._on_drained()
+        self._started = True
 
     def write(self, data: str) -> None:
         """Never blocks."""
@@ -105,9 +113,10 @@ class Terminal(LinuxDriver):
         self._writer.write(data)
 
     def close(self) -> None:
-        """Give the terminal what waits for it, then end the threads."""
-        if self._writer is not None:
-            self._writer.close()
+        """Give the terminal what waits for it, then end the threads; after a suspension there are new ones."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
         super().close()
 
     def _on_drained(self) -> None:

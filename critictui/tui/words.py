@@ -38,9 +38,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as `0.8s`, `12s`, `2m12s`, `3h05m`, `2d04h`."""
+    """Seconds as `35ms`, `0.8s`, `12s`, `2m12s`, `3h05m`, `2d04h`."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return "-"
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.2g}ms"
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = round(seconds)

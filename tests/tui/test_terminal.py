@@ -137,6 +137,26 @@ def test_a_stalled_terminal_stops_only_painting(started: Callable[..., PtySessio
     assert session.attributes() == before
 
 
+def test_ctrl_z_gives_the_shell_back_and_fg_paints_anew(started: Callable[..., PtySession]) -> None:
+    session = started()
+    before = session.attributes()
+    at_rest(session)
+    session.press("\x1a")
+    assert session.pump(10, lambda sent: RESTORED in sent)
+    stat = Path(f"/proc/{session.pid}/stat")
+    end = time.monotonic() + 10
+    while stat.read_text().rsplit(")", 1)[1].split()[0] != "T" and time.monotonic() < end:
+        session.pump(0.05)
+    assert stat.read_text().rsplit(")", 1)[1].split()[0] == "T"
+    assert session.attributes() == before
+    sent = len(session.sent)
+    os.kill(session.pid, signal.SIGCONT)
+    assert session.pump(20, lambda sent_now: painted(sent_now[sent:]))
+    session.press("q")
+    assert session.wait() == 0
+    assert session.attributes() == before
+
+
 def test_a_crash_leaves_a_log_a_sentence_and_status_1(started: Callable[..., PtySession], tmp_path: Path) -> None:
     code = WATCH.replace(
         "p = Path", "import critictui.tui.app as a; a.Dashboard.compose_body = lambda self: 1 / 0; p = Path"

@@ -25,6 +25,8 @@ def test_a_number_is_short_and_keeps_its_meaning(value: float | None, said: str)
     ("seconds", "said"),
     [
         (0.84, "0.8s"),
+        (0.00044, "0.44ms"),
+        (0.035, "35ms"),
         (12, "12s"),
         (59.6, "1m00s"),
         (132, "2m12s"),
