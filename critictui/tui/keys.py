@@ -12,6 +12,7 @@ ANYWHERE: list[BindingType] = [
     Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; the run goes on"),
     Binding("space", "pause", "Pause", id="app.pause", tooltip="Hold the screen still; reading goes on"),
     Binding("T", "change_theme", "Theme", id="app.theme", show=False, tooltip="Another theme, remembered"),
+    Binding("ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"),
     Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint everything anew"),
 ]
 
