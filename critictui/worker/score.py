@@ -85,7 +85,7 @@ def tree_values(
     total = float(sum(tree.tokens for tree in trees))
     values: list[list[Values | None]] = [[None] * len(tree.branches) for tree in trees]
     done = 0.0
-    forward = _packed_row if _can_pack(critic, trees) else _one_by_one
+    forward = _one_by_one if _way(critic, trees) == "single" else _packed_row
     rows = _plan(trees, room)
     while rows:
         row = rows.pop(0)
@@ -134,7 +134,7 @@ def _packed_row(critic: Critic, trees: Sequence[Tree], row: list[_Part]) -> list
     cuda = critic.device.type == "cuda"
     lengths = [(len(trees[p.tree].prompt), [len(trees[p.tree].branches[i].ids) for i in p.branches]) for p in row]
     layout = Layout.of(lengths, pad_to=attention.BLOCK if cuda else 1)
-    layout.use_flex = cuda
+    layout.use_flex = cuda and _ways.get(critic, "flex") == "flex"
     pieces: list[Ids] = []
     for part in row:
         tree = trees[part.tree]
@@ -206,7 +206,8 @@ def _plain_attention(critic: Critic) -> str:
     return "eager" if softcap else str(config._attn_implementation)  # noqa: SLF001
 
 
-_packable: weakref.WeakKeyDictionary[Critic, bool] = weakref.WeakKeyDictionary()
+_ways: weakref.WeakKeyDictionary[Critic, str] = weakref.WeakKeyDictionary()
+"""How a critic is scored: flex, segments (packed rows, with either attention), or single."""
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
@@ -216,16 +217,23 @@ def can_pack(critic: Critic, trees: Sequence[Tree]) -> bool:
     Architectures with state between tokens, an attention of their own, or rotary frequencies that depend on the
     longest sequence of a batch do not; they are scored a sequence at a time.
     """
-    return _can_pack(critic, trees)
+    return _way(critic, trees) != "single"
 
 
-def _can_pack(critic: Critic, trees: Sequence[Tree]) -> bool:
-    if critic not in _packable:
+def _way(critic: Critic, trees: Sequence[Tree]) -> str:
+    if critic not in _ways:
         probe = next((t for t in trees if len(t.prompt) and t.branches and len(t.branches[0].ids)), None)
         if probe is None:
-            return False
-        _packable[critic] = _supports_packing(critic) and _agree(critic, probe)
-    return _packable[critic]
+            return "single"
+        found = "single"
+        if _supports_packing(critic):
+            for way in ("flex", "segments") if critic.device.type == "cuda" else ("segments",):
+                _ways[critic] = way
+                if _agree(critic, probe):
+                    found = way
+                    break
+        _ways[critic] = found
+    return _ways[critic]
 
 
 def _supports_packing(critic: Critic) -> bool:
@@ -246,7 +254,7 @@ def _agree(critic: Critic, tree: Tree) -> bool:
         with torch.inference_mode():
             one = np.concatenate([a for part in _packed_row(critic, probe, row) for a in part])
             two = np.concatenate([a for part in _one_by_one(critic, probe, row) for a in part])
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, ImportError, AssertionError) as error:
         if is_out_of_memory(error):
             raise
         return False
@@ -337,7 +345,7 @@ def score_critic(
         dtype=str(critic.dtype).removeprefix("torch."),
         versions=versions(),
         warnings=warnings,
-        extra={"packed": _packable.get(critic, False)},
+        extra={"packed": _ways.get(critic, "single") != "single"},
     )
     return result, rows
 
