@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SCENARIO ?= healthy
 
 .PHONY: demo test check lint types tests bench screens wheel clean help
 
@@ -15,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## a tiny real critic trains, and the monitor watches it
-	$(BIN)/critictui demo
+	$(BIN)/critictui demo --scenario $(SCENARIO)
 
 test: check  ## everything that must hold: lint, types, tests
 
