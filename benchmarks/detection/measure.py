@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -95,11 +94,11 @@ def _bare(shape: Shape) -> Outcome:
 
 
 def outcomes(shapes: Sequence[Shape], *, processes: int = 2, with_peers: bool = True) -> list[Outcome]:
-    """All of them, in the order of the shapes, at low priority."""
+    """All of them, in the order of the shapes."""
     work = outcome if with_peers else _bare
     if processes == 1:
         return [work(shape) for shape in shapes]
-    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(10,)) as pool:
+    with ProcessPoolExecutor(processes) as pool:
         return list(pool.map(work, shapes, chunksize=8))
 
 

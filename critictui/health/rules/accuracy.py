@@ -12,7 +12,13 @@ from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import mean, wilson
 from critictui.health.words import needs_points, needs_steps, since
-from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
+from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF, STUDENT_MEAN, TEACHER_MEAN
+
+
+def _void(context: Context) -> bool:
+    """The scores of this row are no numbers: then a comparison of them is no accuracy, whatever was logged."""
+    values = context.row.values
+    return any(not math.isfinite(values.get(name, 0.0)) for name in (TEACHER_MEAN, STUDENT_MEAN, SCORE_DIFF))
 
 
 class Decline:
@@ -27,7 +33,7 @@ class Decline:
         """Judge one row."""
         for metric in sorted({D_ACC, SCORE} | context.extra):
             level = context.level(metric)
-            if level is None or level.baseline is None:
+            if level is None or level.baseline is None or (metric == D_ACC and _void(context)):
                 continue
             settings = context.settings
             drop = settings.number(self.id, "drop", metric)
@@ -121,7 +127,7 @@ class ChanceAccuracy:
     def step(self, context: Context) -> None:
         """Judge one row."""
         level = context.level(D_ACC)
-        if level is None:
+        if level is None or _void(context):
             return
         settings = context.settings
         chance, learnt, better = (settings.number(self.id, key, D_ACC) for key in ("chance", "learnt", "better"))
@@ -187,7 +193,7 @@ class Inverted:
         metric, middle = (D_ACC, 0.5) if D_ACC in context.levels else (SCORE_DIFF, 0.0)
         level = context.level(metric)
         settings = context.settings
-        if level is None:
+        if level is None or _void(context):
             return
         if not level.fell and len(context.column(metric)) < settings.count(self.id, "min_steps", metric):
             return

@@ -57,14 +57,14 @@ class NonFinite:
         overflow = math.isinf(value) and "grad_norm" in name and count < 3
         severity: Severity = "critical" if core and not overflow else "warning"
         text = "NaN" if math.isnan(value) else ("infinite" if value > 0 else "minus infinite")
-        since = f", {count} steps in a row" if count > 1 else ""
+        when = f"since step {{since}}, {count} steps in a row" if count > 1 else f"at step {context.step}"
 
         def look() -> Sighting:
             return Sighting(
                 value,
                 0.0,
                 context.step,
-                f"{name} is {text} at step {context.step}{since}.",
+                f"{name} is {text} {when}.",
                 _MAYBE if overflow else _ADVICE,
                 (("steps in a row", float(count)),),
             )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from critictui.health.alert import Alert
 from critictui.health.settings import Settings
+from critictui.health.statistics import median
 from critictui.run.facts import RunSnapshot
 
 
@@ -16,7 +19,7 @@ def regressions(run: RunSnapshot, settings: Settings) -> list[Alert]:
     rule = "step-regression"
     if not settings.enabled(rule):
         return []
-    overlap = settings.count(rule, "overlap")
+    overlap = settings.count(rule, "overlap") * _spacing(run)
     alerts = []
     reached = None
     for session in run.sessions:
@@ -38,3 +41,12 @@ def regressions(run: RunSnapshot, settings: Settings) -> list[Alert]:
             )  # fmt: skip
         reached = session.last_step
     return alerts
+
+
+def _spacing(run: RunSnapshot) -> float:
+    """Steps between two logged points, so that a counter of environment frames is judged like one of updates."""
+    longest = max(run.series.values(), key=lambda series: (len(series), series.tag), default=None)
+    if longest is None or len(longest) < 2:
+        return 1.0
+    steps = longest.step[-50:].tolist()
+    return max(1.0, median([float(b - a) for a, b in pairwise(steps)]))

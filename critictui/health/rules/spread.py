@@ -97,7 +97,7 @@ def _stuck(context: Context, distance: float, floor: float, entropy: list[float]
     mean = context.value(SCORE)
     at = "" if mean is None else f" ({mean:.3g})"
     return Sighting(
-        distance, floor, context.step, f"Every response gets the same score{at} at step {context.step}{told}.",
+        distance, floor, context.step, f"Every response gets the same score{at}, since step {{since}}{told}.",
         "Nothing tells responses apart, so there is nothing to learn from: the policy is stuck. Go back, raise the "
         "temperature or the entropy bonus, or reshape the reward.",
         more,
