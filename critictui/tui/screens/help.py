@@ -12,7 +12,7 @@ from textual.screen import ModalScreen, Screen
 
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.supervised import Supervised
-from critictui.tui.text import EMPTY, lines, passage, plain, set_title
+from critictui.tui.text import EMPTY, lines, plain, set_title
 from critictui.tui.widgets.keybar import key_name
 from critictui.tui.widgets.words import Words
 
@@ -51,8 +51,8 @@ def help_content(under: Screen[object]) -> Content:
     """The panel in focus, then the keys: those of the focused panel first."""
     parts: list[Content] = []
     said = under.help_for(under.focused) if isinstance(under, RunScreen) else ""
-    if said:
-        parts += [passage(said), EMPTY]
+    for paragraph in filter(None, (part.strip() for part in said.split("\n\n"))):
+        parts += [_paragraph(paragraph), EMPTY]
     groups: dict[str, list[tuple[str, str]]] = {}
     seen: set[tuple[str, str]] = set()
     for node, binding, enabled, _tooltip in under.active_bindings.values():
@@ -76,3 +76,10 @@ def help_content(under: Screen[object]) -> Content:
             parts.append(EMPTY)
     parts.append(plain("Other keys are set in the configuration, under [keys].", "$foreground-muted"))
     return lines(parts)
+
+
+def _paragraph(text: str) -> Content:
+    """Lines that were broken in the source become one; a heading is bold."""
+    if text.startswith("#"):
+        return plain(text.lstrip("# "), "bold underline")
+    return plain(" ".join(text.split()))

@@ -1,0 +1,40 @@
+"""The key table."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import Counter
+
+from textual.binding import Binding
+from textual.screen import Screen
+
+from critictui.tui import keys, screens
+
+
+def screen_classes() -> list[type[Screen[object]]]:
+    """Every screen of ours."""
+    found = []
+    for info in pkgutil.iter_modules(screens.__path__, "critictui.tui.screens."):
+        module = importlib.import_module(info.name)
+        found += [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Screen)]
+    return [c for c in dict.fromkeys(found) if c.__module__.startswith("critictui.tui.screens.")]
+
+
+def test_every_key_has_an_id_that_the_configuration_knows() -> None:
+    known = {*keys.ids(), *keys.widget_ids()}
+    for screen in screen_classes():
+        for binding in screen.BINDINGS:
+            assert isinstance(binding, Binding), binding
+            assert binding.id in known, f"{screen.__name__}: {binding.key}"
+
+
+def test_no_key_means_two_things_on_one_screen() -> None:
+    for screen in screen_classes():
+        own = [b for b in vars(screen).get("BINDINGS", []) if isinstance(b, Binding)]
+        pressed = Counter(key for b in own for key in b.key.split(","))
+        assert [key for key, n in pressed.items() if n > 1] == [], screen.__name__
+
+
+def test_an_id_that_nothing_has_is_named() -> None:
+    assert keys.unknown_ids({"run.metrics": "f5", "log.up": "u", "nothing.here": "x"}) == ["nothing.here"]
