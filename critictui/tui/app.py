@@ -94,7 +94,7 @@ class CriticApp(Shell):
         for notice in (*self.config.notices, *self._theme_notices, self._state_notice):
             if notice:
                 self.say(notice, "warning")
-        unknown = sorted(set(self.config.keys) - set(keys.ids()) - keys.widget_ids())
+        unknown = keys.unknown_ids(self.config.keys)
         if unknown:
             self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
 

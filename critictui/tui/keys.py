@@ -5,6 +5,8 @@ It is the help screen too: what is not in here cannot be pressed. The keys of ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from textual.binding import Binding, BindingType
 
 ANYWHERE: list[BindingType] = [
@@ -93,11 +95,20 @@ def ids() -> list[str]:
 
 
 def widget_ids() -> set[str]:
-    """The ids of the keys that stand with their widgets."""
+    """The ids of the keys that stand with their widgets and screens."""
     from critictui.tui.chart.widget import Chart
+    from critictui.tui.screens.help import HelpScreen
+    from critictui.tui.screens.log import LogScreen
+    from critictui.tui.screens.metrics import FilterInput, MetricsScreen
     from critictui.tui.widgets.checkpoints import CheckpointPanel
     from critictui.tui.widgets.health import HealthPanel
     from critictui.tui.widgets.rows import Rows
 
-    groups = (Chart.BINDINGS, Rows.BINDINGS, HealthPanel.BINDINGS, CheckpointPanel.BINDINGS)
-    return {b.id for group in groups for b in group if isinstance(b, Binding) and b.id is not None}
+    nodes = (Chart, Rows, HealthPanel, CheckpointPanel, MetricsScreen, FilterInput, LogScreen, HelpScreen)
+    return {b.id for node in nodes for b in node.BINDINGS if isinstance(b, Binding) and b.id is not None}
+
+
+def unknown_ids(configured: Iterable[str]) -> list[str]:
+    """What the configuration rebinds and nothing has."""
+    wanted = set(configured)
+    return sorted(wanted - set(ids()) - widget_ids()) if wanted else []
