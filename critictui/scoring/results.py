@@ -99,12 +99,17 @@ def unsaved_rows(rows: Sequence[ResponseRow]) -> list[dict[str, object]]:
 
 def save_again(run_dir: Path | None, answer: Mapping[str, object], *, read_only: bool = False) -> Path:
     """Save a score that was made but could not be saved, without scoring again. Raises NotSavedError as before."""
-    values = dict(answer)
-    kept = values.pop("unsaved_rows", [])
+    rows = rows_of_answer(answer)
+    values = {key: value for key, value in answer.items() if key != "unsaved_rows"}
+    return save_result(run_dir, result_from_json(values), rows, read_only=read_only)
+
+
+def rows_of_answer(answer: Mapping[str, object]) -> list[ResponseRow]:
+    """The responses that a job's answer carries because no disk took them. Raises ScoringError where it has none."""
+    kept = answer.get("unsaved_rows", [])
     if not isinstance(kept, list):
         raise ScoringError("this answer of a job carries no unsaved score")
-    rows = [ResponseRow(**_with_nan(row)) for row in kept]
-    return save_result(run_dir, result_from_json(values), rows, read_only=read_only)
+    return [ResponseRow(**_with_nan(row)) for row in kept]
 
 
 def _with_nan(row: Mapping[str, object]) -> dict[str, Any]:

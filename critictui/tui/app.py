@@ -103,8 +103,10 @@ class CriticApp(Shell):
         if self._watching:
             self._start_watching()
 
-    def on_unmount(self) -> None:
-        """The threads end with the screen."""
+    async def on_unmount(self) -> None:
+        """The worker and the threads end with the screen."""
+        if self.bench is not None:
+            await self.bench.close()
         if self._gpu_watch is not None:
             self._gpu_watch.stop()
         if self.monitor is not None:
@@ -129,6 +131,8 @@ class CriticApp(Shell):
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """At most `config.refresh` frames a second, the last one never lost."""
         self._waiting = message.snapshot
+        if self.config.auto_score:
+            self._score_new(message.snapshot)
         if self.paused or self._frame is not None:
             return
         wait = self._painted + 1 / self.config.refresh - time.monotonic()
@@ -136,6 +140,11 @@ class CriticApp(Shell):
             self._paint()
         else:
             self._frame = self.set_timer(wait, self._paint, name="frame")
+
+    def _score_new(self, snapshot: Snapshot) -> None:
+        from critictui.tui.evaluate import snapshot_taken
+
+        self.run_worker(snapshot_taken(self, snapshot), name="auto-score", group="auto-score", exit_on_error=False)
 
     def _paint(self) -> None:
         self._frame = None

@@ -22,6 +22,8 @@ VIEWS: list[BindingType] = [
     Binding("e", "app.evaluate('score_newest')", "Evaluate", id="run.evaluate", tooltip="Score the newest checkpoint"),
     Binding("d", "app.evaluate('diagnose')", "Diagnose", id="run.diagnose", tooltip="Is the newest checkpoint sound?"),
     Binding("x", "app.evaluate('explain')", "Explain", id="run.explain", tooltip="Why do training and test disagree?"),
+    Binding("C", "app.cancel_work", "Cancel", id="work.cancel", tooltip="End what the worker does; what waits is next"),
+    Binding("E", "app.evaluate('scores')", "Scores", id="run.scores", tooltip="Every score of this run, and its pairs"),
     Binding("m", "app.open('metrics')", "Metrics", id="run.metrics", tooltip="Every metric as a small chart"),
     Binding("slash", "app.open('filter')", "Filter", id="run.filter", tooltip="Find metrics by name"),
     Binding("a", "app.open('alerts')", "Alerts", id="run.alerts", tooltip="The worst alert in detail"),
@@ -69,6 +71,50 @@ ALERT: list[BindingType] = [
 
 CHECKPOINTS: list[BindingType] = [
     Binding("e", "score", "Evaluate", id="checkpoints.score", tooltip="Score this checkpoint on the fixed set"),
+    Binding("d", "diagnose", "Diagnose", id="checkpoints.diagnose", tooltip="Is this checkpoint sound?"),
+    Binding("x", "explain", "Explain", id="checkpoints.explain", tooltip="Training and test at this checkpoint"),
+    Binding("E", "scores", "Scores", id="checkpoints.scores", tooltip="Its scores and pairs"),
+]
+
+SCORE_DIALOG: list[BindingType] = [
+    Binding("enter", "screen.start", "Start", id="score.start", tooltip="Begin, on the chosen device"),
+    Binding("s", "screen.share", "Share GPU", id="score.share", tooltip="Take a GPU that training is on: your risk"),
+    Binding("escape,q", "screen.dismiss", "Close", id="score.close"),
+]
+
+SCORES: list[BindingType] = [
+    Binding("enter", "screen.pairs", "Pairs", id="scores.pairs", tooltip="Every pair of this score, by margin"),
+]
+
+PAIRS: list[BindingType] = [
+    Binding("enter", "screen.read", "Read", id="pairs.read", tooltip="Prompt, teacher and student"),
+    Binding("o", "screen.order", "Order", id="pairs.order", tooltip="Worst first, or best first"),
+    Binding("w", "screen.wrong", "Wrong only", id="pairs.wrong", tooltip="Only those that are not right, or all"),
+    Binding("slash", "screen.filter", "Filter", id="pairs.filter", tooltip="Part of a text, a glob, or a regex"),
+]
+
+PAIR: list[BindingType] = [
+    Binding("n", "neighbour(1)", "Next pair", id="pair.next"),
+    Binding("N", "neighbour(-1)", "Pair before", id="pair.previous", show=False),
+    Binding("up,k", "scroll(-1)", "Up", id="pair.up", show=False),
+    Binding("down,j", "scroll(1)", "Down", id="pair.down", show=False),
+    Binding("pageup", "scroll(-15)", "Page up", id="pair.page-up", show=False),
+    Binding("pagedown,space", "scroll(15)", "Page down", id="pair.page-down", show=False),
+]
+
+REPORT: list[BindingType] = [
+    Binding("g", "measure", "Go on", id="report.measure", tooltip="Measure too, though it takes long"),
+    Binding("R", "again", "Again", id="report.again", tooltip="Forget what was found, look anew"),
+    Binding("y", "copy", "Copy", id="report.copy", tooltip="The report as Markdown, to the terminal's clipboard"),
+    Binding("w", "save", "Save", id="report.save", tooltip="The report as a Markdown file"),
+]
+
+DIAGNOSIS: list[BindingType] = [
+    Binding("s", "samples", "Samples", id="diagnosis.samples", tooltip="Tokens, values and score of each"),
+]
+
+EXPLANATION: list[BindingType] = [
+    Binding("t", "test", "Test numbers", id="explanation.test", tooltip="Numbers that another test measured; a script"),
 ]
 
 LOG: list[BindingType] = [
@@ -86,6 +132,7 @@ RUNS: list[BindingType] = [
 
 ALL: tuple[list[BindingType], ...] = (
     ANYWHERE, VIEWS, [BACK], DASHBOARD, METRICS, CHART, ALERT, CHECKPOINTS, LOG, RUNS,
+    SCORE_DIALOG, SCORES, PAIRS, PAIR, REPORT, DIAGNOSIS, EXPLANATION,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from critictui.tui.supervised import Supervised
 
 if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
+    from critictui.tui.evaluation.bench import Bench
 
 Severity = Literal["information", "warning", "error"]
 _EVALUATE = "critictui.tui.evaluate"
@@ -73,6 +74,8 @@ class Shell(Supervised, App[None]):
     """One for all charts."""
     state: ScreenState
     frozen_clock: float | None = None
+    bench: Bench | None = None
+    """Where scores, diagnoses and explanations are made; None until the first one is asked for."""
     _offered: bool = False
 
     def say(self, text: str, severity: Severity = "information") -> None:
@@ -157,6 +160,8 @@ class Shell(Supervised, App[None]):
         """Keys of what is not installed are not shown."""
         if action == "evaluate":
             return can_evaluate(str(parameters[0]) if parameters else "")
+        if action == "cancel_work":
+            return self.bench is not None and self.bench.busy
         return super().check_action(action, parameters)
 
     def action_open(self, what: str) -> None:
@@ -170,6 +175,11 @@ class Shell(Supervised, App[None]):
         """`score_newest`, `diagnose`, `explain`: functions of the evaluation screens that take the app."""
         if can_evaluate(what):
             getattr(importlib.import_module(_EVALUATE), what)(self)
+
+    def action_cancel_work(self) -> None:
+        """End what the worker does."""
+        if self.bench is not None:
+            self.bench.cancel()
 
     def action_pause(self) -> None:
         """Hold the screen still, or go on with the newest."""
@@ -200,6 +210,7 @@ class Shell(Supervised, App[None]):
             ("score_newest", "Score the newest checkpoint on the fixed set"),
             ("diagnose", "Is the newest checkpoint sound?"),
             ("explain", "Why do training and test disagree?"),
+            ("scores", "Every score of this run, and its pairs"),
         ):
             if can_evaluate(what):
                 name = what.replace("_", " ").capitalize()

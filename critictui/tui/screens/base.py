@@ -18,6 +18,7 @@ from critictui.tui.chart.model import View
 from critictui.tui.chart.widget import Chart
 from critictui.tui.supervised import Supervised
 from critictui.tui.widgets.header import Header, header_line
+from critictui.tui.widgets.job_line import JobLine
 from critictui.tui.widgets.keybar import KeyBar
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class RunScreen(Supervised, Screen[None]):
         """Header, body, keys."""
         yield Header(id="header")
         yield from self.compose_body()
+        yield JobLine(id="job")
         yield KeyBar(id="keys")
 
     def compose_body(self) -> ComposeResult:

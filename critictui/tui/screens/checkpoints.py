@@ -50,9 +50,14 @@ class CheckpointScreen(RunScreen):
             self._show_facts(self.shell.snapshot.main)
 
     def on_rows_chosen(self, message: Rows.Chosen) -> None:
-        """Enter does what e does."""
+        """Enter does what E does for one that was scored, and what e does for the others."""
         message.stop()
-        self.action_score()
+        chosen, snapshot = self.query_one("#all-checkpoints", CheckpointPanel).chosen, self.shell.snapshot
+        main = snapshot.main if snapshot is not None else None
+        if chosen is not None and main is not None and scores_of(main, chosen):
+            self.action_scores()
+        else:
+            self.action_score()
 
     def _show_facts(self, main: WatchedRun) -> None:
         chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
@@ -66,8 +71,10 @@ class CheckpointScreen(RunScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Scoring is offered where it is installed."""
-        if action == "score":
-            return can_evaluate("score")
+        if action in {"score", "scores"}:
+            return can_evaluate(action)
+        if action in {"diagnose", "explain"}:
+            return can_evaluate(f"{action}_checkpoint")
         return super().check_action(action, parameters)
 
     def action_score(self) -> None:
@@ -79,6 +86,24 @@ class CheckpointScreen(RunScreen):
             self.shell.say(f"step {chosen.step} gets no score: {chosen.reason or chosen.state}", "warning")
             return
         importlib.import_module("critictui.tui.evaluate").score(self.shell, chosen)
+
+
+    def _evaluate(self, what: str) -> None:
+        chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
+        if chosen is not None and can_evaluate(what):
+            getattr(importlib.import_module("critictui.tui.evaluate"), what)(self.shell, chosen)
+
+    def action_diagnose(self) -> None:
+        """Is the checkpoint under the cursor sound?"""
+        self._evaluate("diagnose_checkpoint")
+
+    def action_explain(self) -> None:
+        """Training and test at the checkpoint under the cursor."""
+        self._evaluate("explain_checkpoint")
+
+    def action_scores(self) -> None:
+        """The scores of the checkpoint under the cursor."""
+        self._evaluate("scores")
 
 
 def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: Glyphs, now: float) -> Content:

@@ -38,7 +38,9 @@ class JobLine(Words):
     def renew(self, bench: Bench) -> None:
         """Show where the work is."""
         glyphs: Glyphs = getattr(self.app, "glyphs")  # noqa: B009 - the app of this widget is ours
-        self.display = bench.running is not None
+        asked = getattr(self.screen, "inquiry", None)
+        shown = asked is not None and bench.running is not None and asked.key == bench.running.task.key
+        self.display = bench.running is not None and not shown
         self.say(job_words(bench, glyphs, self.size.width or 80))
 
 

@@ -42,3 +42,13 @@ class Words(Supervised, Widget):
     def render(self) -> Content:
         """The content as it is."""
         return self._content
+
+
+class Passage(Words):
+    """Text that wraps: another text may take more lines though it has as many newlines."""
+
+    def say(self, content: Content) -> None:
+        """Show this; what follows it moves with it."""
+        if not content.is_same(self._content):
+            super().say(content)
+            self.refresh(layout=True)

@@ -1,0 +1,96 @@
+"""`--auto-score`: each checkpoint that becomes complete while we watch is scored, oldest first, one at a time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.checkpoint.find import find_checkpoints
+from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.tui.evaluation.bench import Bench, Ended
+from critictui.tui.evaluation.plan import Plan, make_plan, run_dir_of
+from critictui.tui.evaluation.scoring import score_task
+from critictui.tui.evaluation.threads import in_thread
+
+if TYPE_CHECKING:
+    from critictui.tui.navigation import Shell
+
+ATTEMPTS = 2
+"""A checkpoint whose score failed is tried once more: training may have been in the way."""
+
+_OLD = 600.0
+"""Seconds after its last byte in which a checkpoint that we found unfinished may still be new."""
+
+Key = tuple[Path, float]
+"""A checkpoint as it is now: written again, it is another one."""
+
+
+class AutoScore:
+    """Looks at each snapshot; the bench does the work when nobody else wants it."""
+
+    def __init__(self, app: Shell, bench: Bench) -> None:
+        self._app, self._bench = app, bench
+        self._known: dict[Path, frozenset[Key]] = {}
+        """Per run, what was complete before we watched it: history, scored only by whoever names it."""
+        self._tried: dict[Key, int] = {}
+        self._said: set[str] = set()
+        self._busy = False
+
+    async def look(self, snapshot: Snapshot) -> None:
+        """Start on the oldest checkpoint that is new and not scored, if the bench is free."""
+        main = snapshot.main
+        if main is None or self._busy:
+            return
+        self._busy = True
+        try:
+            await self._look(main)
+        finally:
+            self._busy = False
+
+    async def _look(self, main: WatchedRun) -> None:
+        run_dir = run_dir_of(main)
+        if run_dir not in self._known:
+            found = await in_thread(lambda: find_checkpoints(run_dir), "checkpoints")
+            old = time.time() - _OLD
+            self._known[run_dir] = frozenset(_key(c) for c in found if c.state == "complete" or c.modified < old)
+        if self._bench.running is not None:
+            return
+        checkpoint = self.next_one(main)
+        if checkpoint is None:
+            return
+        key, config = _key(checkpoint), self._app.config
+        plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, main.scores), "plan")
+        if plan.scored is not None:
+            self._tried[key] = ATTEMPTS
+        elif plan.problem:
+            self._tried[key] = ATTEMPTS
+            self._say(plan.problem)
+        elif self._bench.running is None:
+            self._begin(plan, key)
+
+    def next_one(self, main: WatchedRun) -> Checkpoint | None:
+        """The oldest complete checkpoint that appeared while we watched and is still to be scored."""
+        known = self._known.get(run_dir_of(main), frozenset())
+        fresh = [c for c in main.checkpoints if c.state == "complete" and _key(c) not in known]
+        todo = [c for c in fresh if self._tried.get(_key(c), 0) < ATTEMPTS]
+        return min(todo, key=lambda c: (c.step is None, c.step or 0, c.modified), default=None)
+
+    def _begin(self, plan: Plan, key: Key) -> None:
+        def ended(how: Ended) -> None:
+            if how.good or how.cancelled:
+                self._tried[key] = ATTEMPTS
+
+        self._tried[key] = self._tried.get(key, 0) + 1
+        task = score_task(self._app, self._bench, plan, self._app.config.device, share=False, then=ended)
+        self._bench.offer(task)
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._app.say(f"not scored by itself: {text}", "warning")
+
+
+def _key(checkpoint: Checkpoint) -> Key:
+    return checkpoint.path, checkpoint.modified

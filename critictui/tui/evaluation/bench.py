@@ -1,0 +1,215 @@
+"""The work bench: one worker at a time, at most one piece of work waiting; what runs and how it ended is known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from critictui.errors import InputError
+from critictui.scoring.client import Patience, run_job
+from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.tui.supervised import Reporter
+
+if TYPE_CHECKING:
+    from critictui.tui.evaluation.auto import AutoScore
+    from critictui.tui.evaluation.inquiries import Inquiry
+    from critictui.tui.evaluation.unsaved import Unsaved
+    from critictui.tui.navigation import Shell
+
+Kind = Literal["score", "diagnose", "explain"]
+RunJob = Callable[[Job], Awaitable[Finished | Failed]]
+"""Runs one job in the worker process; its progress is the bench's."""
+Offer = Literal["started", "waiting", "same", "full"]
+_FRAME = 0.25
+"""Seconds between two repaints of a job's line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a piece of work ended, in words."""
+
+    good: bool
+    said: str
+    """One line for a toast; what follows a newline is detail for a screen."""
+    cancelled: bool = False
+
+    @property
+    def first(self) -> str:
+        """The line for a toast."""
+        return self.said.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A piece of work: jobs for the worker and what is made of their results."""
+
+    kind: Kind
+    key: tuple[object, ...]
+    """What is asked: two tasks of the same key are the same work."""
+    title: str
+    """`scoring step 310`."""
+    work: Callable[[RunJob], Awaitable[Ended]]
+    on_top: Callable[[], bool] = lambda: False
+    """Whether the screen that the user looks at shows the result: then it is not announced."""
+
+
+@dataclass(slots=True)
+class Running:
+    """The task that runs, and how far it is."""
+
+    task: Task
+    progress: Progress | None = None
+    began: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A screen that shows how work goes on."""
+
+    def work_moved(self) -> None:
+        """Something about the bench, or a result, is different."""
+        ...
+
+
+class Bench:
+    """Owned by the app; all methods are called in its event loop."""
+
+    def __init__(self, app: Shell) -> None:
+        self._app = app
+        self.running: Running | None = None
+        self.waiting: Task | None = None
+        self.last: tuple[Task, Ended] | None = None
+        """The task that ended last, and how."""
+        self.command: Sequence[str] = ()
+        """A worker other than ours, for tests."""
+        self.patience = Patience()
+        self.inquiries: dict[tuple[object, ...], Inquiry] = {}
+        """Diagnoses and explanations of this session."""
+        self.unsaved: Unsaved | None = None
+        self.auto: AutoScore | None = None
+        self._cancel = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
+        self._told = 0.0
+
+    def offer(self, task: Task) -> Offer:
+        """Start it, or let it wait behind the one that runs. The same work twice, or a third, is not taken."""
+        if self._closing:
+            return "full"
+        if self.running is None:
+            self._start(task)
+            return "started"
+        if task.key == self.running.task.key and not self.running.cancelled:
+            return "same"
+        if self.waiting is not None:
+            return "same" if task.key == self.waiting.key else "full"
+        self.waiting = task
+        self._tell()
+        return "waiting"
+
+    def state_of(self, key: tuple[object, ...]) -> Literal["running", "waiting", "none"]:
+        """Whether this work is on the bench."""
+        if self.running is not None and self.running.task.key == key:
+            return "running"
+        return "waiting" if self.waiting is not None and self.waiting.key == key else "none"
+
+    def cancel(self) -> None:
+        """End what runs; what waits comes next. Safe at any time."""
+        if self.running is not None:
+            self.running.cancelled = True
+            self._cancel.set()
+            self._tell()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to cancel."""
+        return self.running is not None and not self.running.cancelled
+
+    def forget(self, key: tuple[object, ...]) -> None:
+        """Take this work off the bench, wherever it is."""
+        if self.waiting is not None and self.waiting.key == key:
+            self.waiting = None
+            self._tell()
+        elif self.state_of(key) == "running":
+            self.cancel()
+
+    async def close(self) -> None:
+        """End everything; returns when the worker is gone."""
+        self._closing, self.waiting = True, None
+        self._cancel.set()
+        try:
+            await asyncio.wait_for(self._idle.wait(), 2 * self.patience.grace + 2)
+        except TimeoutError:
+            return
+
+    def _start(self, task: Task) -> None:
+        self._cancel = asyncio.Event()
+        self._idle.clear()
+        self.running = Running(task)
+        self._app.run_worker(self._run(task), name=task.title, group="evaluation", exit_on_error=False)
+        self._tell()
+
+    async def _run(self, task: Task) -> None:
+        ended = Ended(good=False, said=f"{task.title}: cancelled", cancelled=True)
+        try:
+            ended = await self._attempt(task)
+        finally:
+            self.running, self.last = None, (task, ended)
+            follower, self.waiting = self.waiting, None
+            self._idle.set()
+            if not self._closing:
+                self._announce(task, ended)
+                if follower is not None:
+                    self._start(follower)
+                self._tell()
+
+    async def _attempt(self, task: Task) -> Ended:
+        try:
+            return await task.work(self._run_job)
+        except InputError as error:
+            return Ended(good=False, said=f"{task.title}: {error}")
+        except Exception as error:  # noqa: BLE001 - the boundary of this work: it is said, and the next one starts
+            if isinstance(self._app, Reporter):
+                self._app.report(error, task.title)
+            return Ended(good=False, said=f"{task.title}: {type(error).__name__}: {error}")
+
+    async def _run_job(self, job: Job) -> Finished | Failed:
+        if self._cancel.is_set():
+            return Failed("cancelled", "cancelled")
+        return await run_job(job, self._heard, cancel=self._cancel, patience=self.patience, command=self.command)
+
+    def _heard(self, message: JobMessage) -> None:
+        if self.running is None or not isinstance(message, Progress):
+            return
+        before, self.running.progress = self.running.progress, message
+        new_phase = before is None or before.phase != message.phase
+        if new_phase or time.monotonic() - self._told >= _FRAME:
+            self._tell()
+
+    def _announce(self, task: Task, ended: Ended) -> None:
+        if ended.cancelled:
+            self._app.say(ended.first)
+        elif not ended.good:
+            self._app.say(ended.first, "error")
+        elif not task.on_top():
+            self._app.say(ended.said)
+
+    def told(self) -> None:
+        """Something that the screens show changed elsewhere."""
+        self._tell()
+
+    def _tell(self) -> None:
+        from critictui.tui.widgets.job_line import JobLine
+
+        self._told = time.monotonic()
+        for screen in self._app.screen_stack:
+            for line in screen.query(JobLine):
+                line.renew(self)
+            if isinstance(screen, Follows):
+                screen.work_moved()
+        self._app.screen.refresh_bindings()

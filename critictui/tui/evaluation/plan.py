@@ -1,0 +1,196 @@
+"""What a score would be before it starts: which checkpoint, set, recipe and device, and whether the device has room."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from critictui.checkpoint.audit import audit
+from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
+from critictui.config import Config
+from critictui.monitor.snapshot import WatchedRun
+from critictui.scoring import memory
+from critictui.scoring.order import BYTES_PER_TOKEN, Order, order_score
+from critictui.scoring.read_set import sha256_of
+from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
+from critictui.scoring.result import ScoreResult
+
+_SET_NAMES = ("fixed_set.jsonl", "fixed_test_set.pt")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One device to choose, and where the job would go."""
+
+    device: str
+    """auto, cpu, cuda:0 ..."""
+    label: str
+    placement: memory.Placement
+
+    @property
+    def ok(self) -> bool:
+        """Whether a job may start there."""
+        return bool(self.placement.device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Everything that is known of a score before the worker starts."""
+
+    checkpoint: Checkpoint
+    run_dir: Path
+    fixed_set: Path | None
+    recipe: Recipe
+    audit: Audit | None
+    problem: str
+    """Why it cannot start, with the remedy; empty when it can."""
+    need: int
+    """Bytes on a GPU."""
+    gpus: tuple[memory.GpuReading, ...]
+    cpu_seconds: float | None
+    """A rough time on the CPU; None where it cannot be told."""
+    cores: int
+    scored: ScoreResult | None
+    """The score that would be made again."""
+
+    @property
+    def step_words(self) -> str:
+        """`step 310`, or the directory's name."""
+        return step_words(self.checkpoint)
+
+    def choices(self, *, share: bool) -> tuple[Choice, ...]:
+        """Devices to choose from, the automatic one first."""
+        found = [Choice("auto", "automatic", memory.place("auto", self.gpus, self.need, share=share))]
+        for gpu in self.gpus:
+            device = f"cuda:{gpu.index}"
+            label = f"GPU {gpu.index} {gpu.name}"
+            found.append(Choice(device, label, memory.place(device, self.gpus, self.need, share=share)))
+        found.append(Choice("cpu", f"CPU, {self.cores} cores", memory.place("cpu", self.gpus, self.need)))
+        return tuple(found)
+
+
+def step_words(checkpoint: Checkpoint) -> str:
+    """`step 310`, or the directory's name."""
+    return f"step {checkpoint.step}" if checkpoint.step is not None else checkpoint.path.name
+
+
+def run_dir_of(main: WatchedRun) -> Path:
+    """The directory that a watched run's results go to."""
+    return main.run.path.parent if main.run.path.is_file() else main.run.path
+
+
+def newest_complete(main: WatchedRun) -> Checkpoint | None:
+    """The complete checkpoint of the highest step."""
+    return next((c for c in main.checkpoints if c.state == "complete"), None)
+
+
+def find_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
+    """The configured fixed set, else that of the newest score, else the one that lies in the run."""
+    if config.fixed_set:
+        given = Path(config.fixed_set).expanduser()
+        return given if given.is_absolute() else run_dir / given
+    made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path))
+    candidates = [Path(s.fixed_set.path) for s in reversed(made)]
+    candidates += [run_dir / name for name in _SET_NAMES]
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def _modified(path: Path | None) -> float:
+    try:
+        return path.stat().st_mtime if path is not None else 0.0
+    except OSError:
+        return 0.0
+
+
+def no_set_words(run_dir: Path) -> str:
+    """What to run where there is no fixed set."""
+    return (
+        "there is no fixed set to score on. Make one, once: critictui prepare --data TRAIN.parquet "
+        f"--student STUDENT_DIR -o {run_dir / _SET_NAMES[0]}"
+    )
+
+
+def make_plan(checkpoint: Checkpoint, run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Plan:
+    """Look at everything that can be looked at without torch; blocks for as long as the disk does. Never raises."""
+    facts: Audit | None = None
+    problems: list[str] = []
+    try:
+        facts = audit(checkpoint)
+        if not facts.scorable:
+            problems.append(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
+    except CheckpointError as error:
+        problems.append(str(error))
+    if checkpoint.state != "complete":
+        problems.insert(0, f"{step_words(checkpoint)} gets no score: {checkpoint.reason or checkpoint.state}")
+    recipe = Recipe()
+    try:
+        recipe = recipe_from(config.recipe)
+    except ScoringError as error:
+        problems.append(str(error))
+    if config.launch != "local":
+        problems.append(f"launch = {config.launch}: this version scores on this machine only; use launch = local")
+    fixed_set = find_set(run_dir, config, scores)
+    digest, size = "", 0
+    if fixed_set is None:
+        problems.append(no_set_words(run_dir))
+    else:
+        try:
+            digest, size = sha256_of(fixed_set), fixed_set.stat().st_size
+        except OSError as error:
+            problems.append(f"{fixed_set}: {error.strerror or error}; give a readable fixed set")
+    if importlib.util.find_spec("torch") is None:
+        problems.append("scoring needs torch: pip install 'critictui[score]'")
+    parameters = facts.parameters if facts is not None else 0
+    return Plan(
+        checkpoint=checkpoint,
+        run_dir=run_dir,
+        fixed_set=fixed_set,
+        recipe=recipe,
+        audit=facts,
+        problem=problems[0] if problems else "",
+        need=memory.need_bytes(parameters, recipe.dtype),
+        gpus=memory.read_gpus(),
+        cpu_seconds=memory.cpu_seconds(parameters, int(size / BYTES_PER_TOKEN)) if parameters and size else None,
+        cores=len(os.sched_getaffinity(0)),
+        scored=_scored(scores, facts, digest, recipe),
+    )
+
+
+def _scored(scores: Sequence[ScoreResult], facts: Audit | None, digest: str, recipe: Recipe) -> ScoreResult | None:
+    if facts is None:
+        return None
+    for score in scores:
+        same = score.checkpoint_fingerprint == facts.fingerprint and score.fixed_set.sha256 == digest
+        if same and recipe_from(score.recipe).id == recipe.id:
+            return score
+    return None
+
+
+def order_for(plan: Plan, config: Config, device: str, *, share: bool) -> Order:
+    """The checked order; raises InputError where something changed since the plan was made."""
+    return order_score(
+        plan.checkpoint.path,
+        replace(config, device=device),
+        plan.fixed_set,
+        run_dir=plan.run_dir,
+        share_gpu=share,
+    )
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """`gad-fork: mean over the response's tokens, EOS left out`."""
+    over = {"mean": "mean over the response's tokens", "sum": "sum over the response's tokens", "last": "last token"}
+    said = [over[recipe.pooling], "EOS left out" if recipe.eos == "exclude" else "EOS counted"]
+    if recipe.alignment == "previous":
+        said.append("values one token before")
+    if recipe.tokens == "template":
+        said.append("tokens from the whole template")
+    if recipe.max_prompt_tokens or recipe.max_response_tokens:
+        said.append(f"cut at {recipe.max_prompt_tokens or '-'} + {recipe.max_response_tokens or '-'} tokens")
+    if recipe.dtype != "auto":
+        said.append(recipe.dtype)
+    name = next((n for n, preset in PRESETS.items() if preset == recipe), "own recipe")
+    return f"{name}: {', '.join(said)}"

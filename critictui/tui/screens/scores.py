@@ -1,0 +1,131 @@
+"""Every score of the run, newest step first, each compared with the one before it; one in full below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from critictui.monitor.snapshot import Snapshot
+from critictui.scoring.result import ResponseRow, ScoreResult
+from critictui.tui import keys
+from critictui.tui.evaluation.said import heading, history, score_facts, score_line
+from critictui.tui.screens.base import RunScreen
+from critictui.tui.text import EMPTY, lines, passage, plain, set_title
+from critictui.tui.widgets.rows import Rows
+from critictui.tui.widgets.words import Passage, Words
+
+
+class ScoreRows(Rows):
+    """The list; Enter opens the pairs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.SCORES]
+
+
+class ScoresScreen(RunScreen):
+    """The list above, the result in words below."""
+
+    HELP = (
+        "Scores on the fixed set, newest step first. d_acc with half its 95 % interval; 'against' compares with the "
+        "checkpoint scored before it, pair by pair: McNemar's p says how often chance alone would differ as much. "
+        "Scores of another set or recipe are never compared. Enter lists the pairs of a score."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = []
+    AUTO_FOCUS = "#scores"
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        """The cursor begins on this checkpoint's newest score."""
+        super().__init__()
+        self._wanted = checkpoint
+        self._scores: list[ScoreResult] = []
+        self._rows: dict[int, tuple[ResponseRow, ...]] = {}
+
+    def compose_body(self) -> ComposeResult:
+        """Failure, column names, list, facts."""
+        yield Passage(id="score-problem")
+        yield Words(id="score-columns")
+        yield ScoreRows(id="scores")
+        with VerticalScroll(id="score-facts-box", classes="titled", can_focus=False):
+            yield Passage(id="score-facts")
+
+    def on_mount(self) -> None:
+        """Nothing is wrong yet."""
+        self.query_one("#score-problem").display = False
+
+    def work_moved(self) -> None:
+        """A score ended, well or not."""
+        self.renew()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """All scores that are known, those in memory too."""
+        if snapshot.main is None:
+            return
+        bench = self.shell.bench
+        kept = bench.unsaved.kept if bench is not None and bench.unsaved is not None else ()
+        before = self._chosen()
+        self._scores = history(snapshot.main.scores, [k.result for k in kept])
+        self._rows = {id(k.result): k.rows for k in kept}
+        panel = self.query_one("#scores", ScoreRows)
+        panel.show(self._line, max(len(self._scores), 1), index=self._index_of(before))
+        self.query_one("#score-columns", Words).say(heading(max(self.size.width - 2, 10)))
+        self._show_facts()
+        self._show_problem()
+
+    def _index_of(self, before: ScoreResult | None) -> int | None:
+        if self._wanted is not None and self._scores:
+            wanted, self._wanted = str(self._wanted), None
+            return next((i for i, s in enumerate(self._scores) if s.checkpoint == wanted), 0)
+        if before is None:
+            return None
+        return next((i for i, s in enumerate(self._scores) if s is before or s.path == before.path is not None), None)
+
+    def _line(self, index: int, width: int) -> Content:
+        if index < len(self._scores):
+            return score_line(self._scores[index], width, self.shell.glyphs)
+        return plain("nothing is scored yet: e scores the newest checkpoint", "$foreground-muted")
+
+    def _chosen(self) -> ScoreResult | None:
+        index = self.query_one("#scores", ScoreRows).index
+        return self._scores[index] if index < len(self._scores) else None
+
+    def _show_facts(self) -> None:
+        chosen = self._chosen()
+        box = self.query_one("#score-facts-box")
+        box.display = chosen is not None
+        if chosen is not None:
+            set_title(box, plain(f"step {chosen.step}" if chosen.step is not None else "score"))
+            self.query_one("#score-facts", Words).say(score_facts(chosen, self.shell.glyphs))
+
+    def _show_problem(self) -> None:
+        """The last score's failure, until another one ends well."""
+        bench = self.shell.bench
+        last = bench.last if bench is not None else None
+        problem = self.query_one("#score-problem", Words)
+        bad = last is not None and last[0].kind == "score" and not last[1].good
+        problem.display = bad
+        if last is not None and bad:
+            first, _, rest = last[1].said.partition("\n")
+            said = [plain(f"{self.shell.glyphs.critical} {first}", "$text-error")]
+            problem.say(lines([*said, passage(rest, "$foreground-muted")]) if rest else lines([*said, EMPTY]))
+
+    def on_rows_moved(self, message: Rows.Moved) -> None:
+        """Another score."""
+        message.stop()
+        self._show_facts()
+
+    def on_rows_chosen(self, message: Rows.Chosen) -> None:
+        """A second click does what Enter does."""
+        message.stop()
+        self.action_pairs()
+
+    def action_pairs(self) -> None:
+        """The pairs of the score under the cursor."""
+        chosen = self._chosen()
+        if chosen is not None:
+            from critictui.tui.screens.pairs import PairsScreen
+
+            self.app.push_screen(PairsScreen(chosen, self._rows.get(id(chosen))))
