@@ -10,7 +10,7 @@ from critictui.config import Config
 from critictui.health.alert import Alert, FixedScore, Judgement, NotEnoughData, Verdict
 from critictui.health.context import LEVELS, SCORE, WATCHED, Context
 from critictui.health.history import BEGINNING, Feed, Key, Row
-from critictui.health.level import Column, Level
+from critictui.health.level import Column
 from critictui.health.rules import Rule, all_rules
 from critictui.health.rules.fixed_set import scored
 from critictui.health.rules.pace import silence
@@ -22,6 +22,9 @@ from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
 READ_ENOUGH = 0.98
 """Below this share of the known bytes the history is still filling in, and nothing is judged: a tail without its
 baseline would be judged differently a moment later."""
+
+ENOUGH = 30
+"""Points after which a run without an alert is called healthy: inversion, spread and scale can be judged by then."""
 
 _SPACING = 64
 """Rows between marks of the far past, and of the last rows."""
@@ -200,7 +203,7 @@ class Judge:
         if machine.rules and not machine.context.levels:
             hint = "no metric of a critic is logged; name them under [aliases] in critictui.toml"
             waiting.append(NotEnoughData("", "", hint))
-        verdict = verdict_of(alerts, ready=_ready(machine.context.levels))
+        verdict = verdict_of(alerts, ready=_ready(machine.context))
         return Judgement(verdict, tuple(sorted(alerts, key=_rank)), tuple(waiting))
 
 
@@ -221,11 +224,14 @@ def verdict_of(alerts: Sequence[Alert], *, ready: bool) -> Verdict:
     return "healthy" if ready else "unknown"
 
 
-def _ready(levels: dict[str, Level]) -> bool:
+def _ready(context: Context) -> bool:
+    """The run's first metric has a baseline, or enough points for the rules that need none; a resume inherits them."""
     for group in ((D_ACC, SCORE_DIFF), (SCORE,), (D_LOSS,), LEVELS):
-        present = [levels[name] for name in group if name in levels]
+        present = [name for name in group if name in context.levels]
         if present:
-            return any(level.baseline is not None for level in present)
+            inherited = len(context.before.get(present[0], ())) if context.continues else 0
+            points = max(len(context.column(name)) for name in present)
+            return inherited + points >= ENOUGH or any(context.levels[name].baseline is not None for name in present)
     return False
 
 
