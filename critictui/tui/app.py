@@ -151,7 +151,8 @@ class CriticApp(Shell):
         if self._waiting is None or self.paused:
             return
         self.snapshot, self._waiting = self._waiting, None
-        self._painted = time.monotonic()
+        if self.snapshot.main is not None and self.snapshot.main.run.series:
+            self._painted = time.monotonic()  # the first chart never waits for the frame before it
         self.tell_screen(self.snapshot)
         self._announce(self.snapshot)
 
