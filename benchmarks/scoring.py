@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
-from critictui.worker.score import tree_values
 from critictui.worker.tokens import Branch, Tree
 
 SHAPES = {"long prompt": (768, 64), "short prompt": (64, 256)}

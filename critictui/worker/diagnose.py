@@ -14,8 +14,9 @@ from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import ResponseRow
 from critictui.scoring.set_faults import echoed_share, garbled_share
+from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
-from critictui.worker.score import pool, prepare_tokens, score_critic, tree_values
+from critictui.worker.score import pool, prepare_tokens, score_critic
 from critictui.worker.tokens import Tokenised, Tree, template_hash, tokenizer_hash
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critictui.scoring.recipe import Recipe
+from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.samples import Samples, SavedResponse
-from critictui.worker.score import tree_values
 from critictui.worker.tokens import Branch, Ids, Tree, end_ids, prompt_ids
 
 Floats = NDArray[np.float64]

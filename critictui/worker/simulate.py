@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Response
 from critictui.scoring.recipe import Recipe
+from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
-from critictui.worker.score import prepare_tokens, tree_values
+from critictui.worker.score import prepare_tokens
 from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids
 
 Floats = NDArray[np.float64]

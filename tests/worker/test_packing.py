@@ -14,7 +14,7 @@ import torch
 
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe, ScoringError
-from critictui.worker import score
+from critictui.worker import forward, score
 from critictui.worker.attention import Layout, tree_attention, visible
 from critictui.worker.attention import packed as within
 from critictui.worker.model import Critic
@@ -70,8 +70,8 @@ def test_packed_values_are_those_of_each_sequence_alone(
 ) -> None:
     critic = make_critic(kind, torch.float64, **changes)
     trees = random_trees(3)
-    found = score.tree_values(critic, trees, budget=150)
-    assert score.can_pack(critic, trees)
+    found = forward.tree_values(critic, trees, budget=150)
+    assert forward.can_pack(critic, trees)
     # transformers' eager attention, the only one with a soft cap, takes its softmax in single precision
     assert_same(found, critic, trees, 1e-5 if kind == "gemma2" else 1e-9)
 
@@ -80,8 +80,8 @@ def test_architectures_that_cannot_be_packed_are_scored_one_by_one(make_critic: 
     rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 32}
     critic = make_critic("llama", torch.float64, rope_parameters=rope, max_position_embeddings=32)
     trees = random_trees(3, 3)
-    found = score.tree_values(critic, trees)
-    assert not score.can_pack(critic, trees)
+    found = forward.tree_values(critic, trees)
+    assert not forward.can_pack(critic, trees)
     assert_same(found, critic, trees, 1e-9)
 
 
@@ -94,8 +94,8 @@ def test_a_backbone_that_ignores_the_packing_is_found_out(make_critic: Callable[
 
     critic.backbone.forward = positions_lost  # type: ignore[method-assign]
     trees = random_trees(3, 2)
-    assert not score.can_pack(critic, trees)
-    assert_same(score.tree_values(critic, trees), critic, trees, 1e-9)
+    assert not forward.can_pack(critic, trees)
+    assert_same(forward.tree_values(critic, trees), critic, trees, 1e-9)
 
 
 def test_scores_depend_on_neither_batch_nor_order(critic: Critic, fixed_set: FixedSet) -> None:
@@ -131,7 +131,7 @@ def test_each_unique_response_is_computed_once(critic: Critic, fixed_set: FixedS
         seen.append(input_ids.numel())
         return inner(input_ids=input_ids, **rest)
 
-    score.can_pack(critic, made.trees)
+    forward.can_pack(critic, made.trees)
     critic.backbone.forward = counting  # type: ignore[method-assign]
     try:
         result, _ = score.score_critic(critic, fixed_set, Recipe(), budget=10**6)
@@ -195,7 +195,7 @@ def test_rows_are_halved_until_they_fit(critic: Critic, fixed_set: FixedSet) -> 
     try:
         found, _ = score.score_critic(critic, fixed_set, Recipe(), budget=4000)
         critic.backbone.forward = lambda **_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory"))
-        with pytest.raises(score.OutOfMemoryError, match="tokens does not fit"):
+        with pytest.raises(forward.OutOfMemoryError, match="tokens does not fit"):
             score.score_critic(critic, fixed_set, Recipe())
     finally:
         del critic.backbone.forward
@@ -215,15 +215,15 @@ def test_other_errors_are_not_taken_for_memory(critic: Critic, fixed_set: FixedS
 def test_ids_of_another_model_are_refused(critic: Critic) -> None:
     tree = Tree(np.array([5, 6]), (Branch(np.array([999]), truncated=False, eos=False),))
     with pytest.raises(ScoringError, match="999 is beyond its embedding of 384"):
-        score.tree_values(critic, [tree])
+        forward.tree_values(critic, [tree])
 
 
 def test_response_values_are_those_of_the_trees(critic: Critic) -> None:
     trees = random_trees(5, 3)
     sequences = [(tree.prompt, branch.ids) for tree in trees for branch in tree.branches]
     random.Random(2).shuffle(sequences)
-    found = score.response_values(critic, sequences)
-    single = [score.response_values(critic, [pair])[0] for pair in sequences]
+    found = forward.response_values(critic, sequences)
+    single = [forward.response_values(critic, [pair])[0] for pair in sequences]
     for array, alone, (_, ids) in zip(found, single, sequences, strict=True):
         assert array.shape == ids.shape
         np.testing.assert_allclose(array, alone, atol=1e-4)
@@ -232,7 +232,7 @@ def test_response_values_are_those_of_the_trees(critic: Critic) -> None:
 def test_progress_ends_at_all_tokens(critic: Critic) -> None:
     trees = random_trees(6)
     seen: list[tuple[float, float]] = []
-    score.tree_values(critic, trees, budget=60, progress=lambda done, total: seen.append((done, total)))
+    forward.tree_values(critic, trees, budget=60, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == sum(tree.tokens for tree in trees)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len(seen) > 2
