@@ -99,7 +99,7 @@ class Terminal(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Also after a suspension, and then all must be painted anew."""
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
         if self._started:
             self._on_drained()
         self._started = True
