@@ -1,0 +1,524 @@
+"""Scoring from the screen: what is said before it starts, one worker at a time, and every way in which one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import struct
+import sys
+import textwrap
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.checkpoint.find import resolve_target
+from critictui.config import Config
+from critictui.errors import InputError
+from critictui.monitor.snapshot import Snapshot
+from critictui.scoring import memory
+from critictui.scoring.jobs import Job
+from critictui.scoring.recipe import Recipe
+from critictui.scoring.result import FixedSetRef, ResponseRow
+from critictui.scoring.result_json import result_to_json
+from critictui.scoring.results import ResultsFolder, unsaved_rows
+from critictui.scoring.summary import summarise
+from critictui.tui.app import CriticApp
+from critictui.tui.evaluate import bench_of
+from critictui.tui.evaluation.auto import AutoScore
+from critictui.tui.evaluation.bench import Bench, Ended, RunJob, Task
+from critictui.tui.evaluation.plan import make_plan
+from critictui.tui.evaluation.scoring import failure
+from critictui.tui.glyphs import UNICODE
+from critictui.tui.messages import SnapshotTaken
+from critictui.tui.screens.dashboard import Dashboard
+from critictui.tui.screens.score_dialog import ScoreDialog, device_words, plan_words
+from critictui.tui.screens.scores import ScoresScreen
+
+Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+TextOf = Callable[[CriticApp], str]
+Worker = Callable[[str], list[str]]
+
+PROLOGUE = """
+import json, os, signal, socket, struct, sys, time
+channel = socket.socket(fileno=int(sys.argv[sys.argv.index("--channel") + 1]))
+def exactly(n):
+    data = b""
+    while len(data) < n:
+        data += channel.recv(n - len(data))
+    return data
+job = json.loads(exactly(struct.unpack(">I", exactly(4))[0]))
+def send(**value):
+    body = json.dumps(value).encode()
+    channel.sendall(struct.pack(">I", len(body)) + body)
+def progress(phase="score", done=45, total=100, rate=1204.0, left=12.0):
+    send(type="progress", phase=phase, done=done, total=total, tokens_per_second=rate, seconds_left=left, message="")
+def finish(result, saved=None):
+    send(type="finished", result=result, saved=saved)
+def fail(reason, message):
+    send(type="failed", reason=reason, message=message)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """A real program in the worker's place that behaves as its source says, and notes that it ran."""
+
+    def make(source: str) -> list[str]:
+        path = tmp_path / "worker.py"
+        note = f"open({str(tmp_path / 'ran')!r}, 'a').write(f'{{os.getpid()}} {{job[\"kind\"]}}\\n')\n"
+        path.write_text(PROLOGUE + note + textwrap.dedent(source))
+        return [sys.executable, str(path)]
+
+    return make
+
+
+def ran(tmp_path: Path) -> list[str]:
+    """The workers that were started, `<pid> <kind>` each."""
+    path = tmp_path / "ran"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def write_critic(folder: Path) -> Path:
+    """A checkpoint of two small tensors, written without torch: enough to be audited, not to be scored."""
+    hidden, vocabulary = 8, 16
+    tensors = {"model.embed_tokens.weight": (vocabulary, hidden), "score.weight": (1, hidden)}
+    header: dict[str, object] = {}
+    data = b""
+    for name, shape in tensors.items():
+        numbers = [((i * 37) % 19 - 9) / 10 for i in range(shape[0] * shape[1])]
+        packed = struct.pack(f"<{len(numbers)}f", *numbers)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(data), len(data) + len(packed)]}
+        data += packed
+    encoded = json.dumps(header).encode()
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "qwen2", "hidden_size": hidden, "vocab_size": vocabulary, "num_labels": 1})
+    )
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A run directory with one checkpoint, and its snapshot."""
+
+    run: Path
+    checkpoint: Checkpoint
+    snapshot: Snapshot
+
+
+@pytest.fixture
+def case(tmp_path: Path, made_of: Callable[..., Snapshot]) -> Case:
+    """A complete checkpoint of step 310 and a fixed set, not scored."""
+    run = tmp_path / "run"
+    checkpoint = resolve_target(write_critic(run / "checkpoint-310"))
+    (run / "fixed_set.jsonl").write_text("{}\n" * 40)
+    snapshot = made_of()
+    watched = snapshot.watched[0]
+    watched = dataclasses.replace(
+        watched, run=dataclasses.replace(watched.run, path=run), checkpoints=(checkpoint,), scores=()
+    )
+    return Case(run, checkpoint, dataclasses.replace(snapshot, watched=(watched,)))
+
+
+def a_result(step: int = 310, wins: int = 30) -> tuple[dict[str, object], list[ResponseRow]]:
+    """A score of 40 pairs as the worker answers it, and its rows."""
+    rows = []
+    for number in range(40):
+        scores = (2.0, 0.5) if number < wins else (0.0, 1.0)
+        for index, (role, value) in enumerate(zip(("teacher", "student"), scores, strict=True)):
+            rows.append(
+                ResponseRow(f"p{number}", f"why {number}?", role, 0, f"{role} says {number}", value + number / 1000,
+                            10 + index, value, 1.0, value - 1, value + 1, False, "stop")
+            )  # fmt: skip
+    result = summarise(
+        rows, recipe=Recipe(), fixed_set=FixedSetRef("/sets/fixed.jsonl", "cd" * 32, 40, 40), step=step,
+        checkpoint="/runs/a/checkpoint-310", fingerprint="ab" * 16,
+        values={"mean": 0.5, "std": 1.5, "min": -4.0, "max": 5.0}, tokens=840, seconds={"total": 3.0}, device="cpu",
+        dtype="float32", versions={},
+    )  # fmt: skip
+    return result_to_json(result), rows
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 40.0) -> None:
+    """Wait for a condition while the app goes on."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        await asyncio.sleep(0.01)
+    await pilot.pause(0)
+
+
+def app_of(pilot: Pilot[None]) -> CriticApp:
+    assert isinstance(pilot.app, CriticApp)
+    return pilot.app
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended: no such id, or a zombie that its own parent has to reap."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def toasts(app: CriticApp) -> str:
+    return "\n".join(str(n.message) for n in app._notifications)
+
+
+async def press_e_and_start(pilot: Pilot[None]) -> None:
+    await pilot.press("e")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ScoreDialog) and pilot.app.screen.can_start())
+    await pilot.press("enter")
+    await until(pilot, lambda: not isinstance(pilot.app.screen, ScoreDialog))
+
+
+# --- before it starts
+
+
+async def test_the_dialogue_says_what_will_be_scored_and_where(
+    case: Case, showing: Showing, settle: Settle, text_of: TextOf
+) -> None:
+    async with showing(case.snapshot, (100, 30)) as pilot:
+        await pilot.press("e")
+        await settle(pilot)
+        text = text_of(app_of(pilot))
+    assert "score step 310" in text
+    assert "checkpoint-310" in text
+    assert "136 parameters in float32" in text
+    assert "fixed_set.jsonl" in text
+    assert "gad-fork: mean over the response's tokens, EOS left out" in text
+    assert "on the CPU: no GPU is visible" in text
+    assert "enter Start" in text
+
+
+async def test_without_a_fixed_set_it_says_what_to_run_and_does_not_start(
+    case: Case, showing: Showing, settle: Settle, text_of: TextOf, tmp_path: Path
+) -> None:
+    (case.run / "fixed_set.jsonl").unlink()
+    async with showing(case.snapshot, (120, 30)) as pilot:
+        await pilot.press("e")
+        await settle(pilot)
+        assert "critictui prepare --data" in text_of(app_of(pilot))
+        assert "enter Start" not in text_of(app_of(pilot))
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, ScoreDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, Dashboard)
+    assert ran(tmp_path) == []
+
+
+async def test_a_checkpoint_that_cannot_be_believed_is_refused_with_the_reason(
+    case: Case, showing: Showing, settle: Settle, text_of: TextOf
+) -> None:
+    path = case.checkpoint.path / "model.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"score.weight", b"other.weight"))
+    async with showing(case.snapshot, (120, 30)) as pilot:
+        await pilot.press("e")
+        await settle(pilot)
+        text = text_of(app_of(pilot))
+    assert "no value head" in text or "head" in text.partition("recipe")[2]
+    assert "enter Start" not in text
+
+
+GPU = memory.GpuReading(0, "H200", 140 << 30, 30 << 30, 1)
+
+
+def test_a_gpu_that_training_uses_is_refused_with_the_numbers(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "read_gpus", lambda: (GPU,))
+    plan = make_plan(case.checkpoint, case.run, Config(), ())
+    auto, gpu, cpu = plan.choices(share=False)
+    assert (auto.placement.device, gpu.ok, cpu.ok) == ("cpu", False, True)
+    said = device_words(plan, gpu, share=False, glyphs=UNICODE).plain
+    assert "GPU 0 needs 5.0 GiB + 4.0 GiB head-room, free 30.0 GiB of 140.0 GiB: refused" in said
+    assert "about" in device_words(plan, cpu, share=False, glyphs=UNICODE).plain
+
+
+def test_the_user_may_share_a_gpu_but_never_beyond_its_head_room(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = dataclasses.replace(GPU, index=1, free=6 << 30)
+    monkeypatch.setattr(memory, "read_gpus", lambda: (GPU, full))
+    plan = make_plan(case.checkpoint, case.run, Config(), ())
+    auto, first, second, _ = plan.choices(share=True)
+    assert (auto.placement.device, first.ok, second.ok) == ("cuda:0", True, False)
+    assert "your" not in device_words(plan, second, share=True, glyphs=UNICODE).plain
+    assert "shared with training" in device_words(plan, first, share=True, glyphs=UNICODE).plain
+
+
+async def test_s_shares_the_gpu_in_the_dialogue(
+    case: Case, showing: Showing, settle: Settle, text_of: TextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "read_gpus", lambda: (GPU,))
+    async with showing(case.snapshot, (110, 30)) as pilot:
+        await pilot.press("e")
+        await settle(pilot)
+        await pilot.press("down")
+        await settle(pilot)
+        assert "refused" in text_of(app_of(pilot))
+        assert "enter Start" not in text_of(app_of(pilot))
+        await pilot.press("s")
+        await settle(pilot)
+        assert "refused" not in text_of(app_of(pilot))
+        assert "enter Start" in text_of(app_of(pilot))
+
+
+def test_a_plan_names_a_bad_recipe_and_an_unreadable_set(case: Case) -> None:
+    assert "nonsense" in make_plan(case.checkpoint, case.run, Config(recipe="nonsense"), ()).problem
+    missing = make_plan(case.checkpoint, case.run, Config(fixed_set="gone.jsonl"), ())
+    assert "gone.jsonl" in missing.problem
+    assert "gone.jsonl" in plan_words(missing, UNICODE, 100).plain
+
+
+# --- while it runs
+
+
+async def test_progress_is_on_the_line_and_the_dashboard_stays_usable(
+    case: Case, showing: Showing, text_of: TextOf, worker: Worker, tmp_path: Path
+) -> None:
+    async with showing(case.snapshot, (120, 30)) as pilot:
+        app = app_of(pilot)
+        bench_of(app).command = worker("progress(); time.sleep(600)")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: "45%" in text_of(app))
+        line = next(row for row in text_of(app).splitlines() if "45%" in row)
+        assert "scoring step 310" in line
+        assert "score 45%" in line
+        assert "1,204 tokens/s" in line
+        assert "12s left" in line
+        assert "C Cancel" in text_of(app)
+        await pilot.press("c")
+        await until(pilot, lambda: "1 checkpoint" in text_of(app))
+        assert "45%" in text_of(app)
+        process = int(ran(tmp_path)[0].split()[0])
+        await pilot.press("C")
+        await until(pilot, lambda: bench_of(app).running is None)
+        await until(pilot, lambda: "scoring step 310: cancelled" in toasts(app))
+        await until(pilot, lambda: "C Cancel" not in text_of(app))
+    assert gone(process)
+
+
+async def test_mashing_e_is_harmless(case: Case, showing: Showing, worker: Worker, tmp_path: Path) -> None:
+    async with showing(case.snapshot, (120, 30)) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker("progress(); time.sleep(600)")
+        await press_e_and_start(pilot)
+        for _ in range(25):
+            await pilot.press("e", "enter")
+        await until(pilot, lambda: bench.running is not None and bench.running.progress is not None)
+        assert bench.waiting is None
+        assert len(app.screen_stack) <= 2
+        assert len(ran(tmp_path)) == 1
+        await pilot.press("escape")
+        bench.cancel()
+        await until(pilot, lambda: bench.running is None)
+    assert len(ran(tmp_path)) == 1
+
+
+async def test_one_waits_a_third_is_not_taken_and_the_next_follows(
+    case: Case, showing: Showing, worker: Worker, tmp_path: Path
+) -> None:
+    async def work(run: RunJob) -> Ended:
+        await run(Job("score", checkpoint="/x"))
+        return Ended(good=True, said="done")
+
+    async with showing(case.snapshot) as pilot:
+        bench = bench_of(app_of(pilot))
+        bench.command = worker("progress(); time.sleep(600)")
+        offered = [bench.offer(Task("score", (n,), f"scoring {n}", work)) for n in (1, 1, 2, 2, 3)]
+        assert offered == ["started", "same", "waiting", "same", "full"]
+        await until(pilot, lambda: len(ran(tmp_path)) == 1)
+        bench.cancel()
+        await until(pilot, lambda: len(ran(tmp_path)) == 2)
+        assert bench.running is not None
+        assert bench.running.task.title == "scoring 2"
+        assert gone(int(ran(tmp_path)[0].split()[0]))
+        bench.cancel()
+        await until(pilot, lambda: bench.running is None)
+
+
+async def test_quitting_ends_the_worker(
+    case: Case, make_app: Callable[..., CriticApp], worker: Worker, tmp_path: Path
+) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        app.post_message(SnapshotTaken(case.snapshot))
+        await until(pilot, lambda: app.snapshot is not None)
+        bench_of(app).command = worker("progress(); time.sleep(600)")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: len(ran(tmp_path)) == 1)
+        process = int(ran(tmp_path)[0].split()[0])
+        await pilot.press("q")
+    assert gone(process)
+
+
+# --- how it ends
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("progress(); os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL (signal 9)"),
+        ("os.kill(os.getpid(), signal.SIGBUS)", "SIGBUS (signal 7)"),
+        ("fail('memory', 'out of memory on cuda:0 after 1 row: 3.2 GiB were missing')", "out of memory on cuda:0"),
+        ("fail('vanished', '/r/checkpoint-310: removed while it was scored')", "removed while it was scored"),
+        ("fail('missing-extra', 'scoring needs torch')", "scoring needs torch"),
+        ("sys.exit(0)", "exit status 0 and without a result"),
+        ("finish({'schema': 99})", "schema"),
+        (r"sys.stderr.write('\x1b[31mboom\x1b[0m [bold]x[/]'); sys.stderr.flush(); os._exit(3)", "exit status 3"),
+    ],
+)
+async def test_a_failure_is_said_and_the_next_e_works(
+    source: str, said: str, case: Case, showing: Showing, text_of: TextOf, worker: Worker, settle: Settle
+) -> None:
+    answer, _ = a_result()
+    async with showing(case.snapshot, (120, 40)) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker(source)
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.last is not None)
+        await until(pilot, lambda: said in toasts(app))
+        await pilot.press("E")
+        await settle(pilot)
+        assert isinstance(app.screen, ScoresScreen)
+        assert said in text_of(app).replace("\n", " ")
+        assert "\x1b" not in text_of(app)
+        bench.command = worker(f"finish(json.loads({json.dumps(answer)!r}))")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.last is not None and bench.last[1].good)
+        await settle(pilot)
+        assert said not in text_of(app)
+
+
+async def test_a_good_score_is_said_in_words_and_the_monitor_is_woken(
+    case: Case, showing: Showing, worker: Worker
+) -> None:
+    answer, _ = a_result()
+    async with showing(case.snapshot) as pilot:
+        app = app_of(pilot)
+        bench_of(app).command = worker(f"finish(json.loads({json.dumps(answer)!r}), saved='/runs/x.json')")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: "d_acc 75.0%" in toasts(app))
+        assert "E shows it" in toasts(app)
+        assert ("wake",) in app.monitor.calls  # type: ignore[union-attr]
+
+
+async def test_a_score_that_no_disk_takes_is_kept_shown_and_saved_later(
+    case: Case, showing: Showing, worker: Worker, text_of: TextOf, settle: Settle
+) -> None:
+    answer, rows = a_result()
+    answer = {**answer, "unsaved_rows": unsaved_rows(rows)}
+    (case.run / "critictui").write_text("a file where the folder should be")
+    async with showing(case.snapshot, (120, 36), read_only=False) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker(f"finish(json.loads({json.dumps(answer)!r}))")
+        state = Path(os.environ["XDG_STATE_HOME"])
+        state.write_text("neither here")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.unsaved is not None and len(bench.unsaved.kept) == 1)
+        await until(pilot, lambda: "not saved: kept in memory" in toasts(app))
+        assert bench.unsaved is not None
+        await bench.unsaved.retry()
+        assert len(bench.unsaved.kept) == 1
+        await pilot.press("E")
+        await settle(pilot)
+        assert "not saved" in text_of(app)
+        assert "0.750" in text_of(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "40 pairs, 10 wrong" in text_of(app)
+        (case.run / "critictui").unlink()
+        await bench.unsaved.retry()
+        assert bench.unsaved.kept == ()
+        await until(pilot, lambda: "is saved now" in toasts(app))
+        state.unlink()
+    saved = ResultsFolder(case.run).poll()
+    assert [s.d_acc for s in saved] == [0.75]
+
+
+def test_a_cancelled_worker_is_no_failure() -> None:
+    from critictui.scoring.jobs import Failed
+
+    assert failure("scoring step 3", Failed("cancelled", "cancelled")).cancelled
+    ended = failure("scoring step 3", Failed("memory", "3 GiB were missing\ntraceback"))
+    assert ended.first == "scoring step 3: out of memory: 3 GiB were missing"
+
+
+async def test_an_error_of_our_own_in_the_work_is_reported_and_the_bench_goes_on(
+    case: Case, showing: Showing, make_app: Callable[..., CriticApp]
+) -> None:
+    async def broken(run: RunJob) -> Ended:
+        raise ValueError("a mistake of ours")
+
+    async def refused(run: RunJob) -> Ended:
+        raise InputError("set.jsonl: no such file")
+
+    app = make_app()
+    async with app.run_test() as pilot:
+        app.post_message(SnapshotTaken(case.snapshot))
+        bench = Bench(app)
+        bench.offer(Task("score", (1,), "scoring 1", broken))
+        await until(pilot, lambda: bench.last is not None)
+        assert app.errors == 1
+        assert bench.last is not None
+        assert "a mistake of ours" in bench.last[1].said
+        bench.offer(Task("score", (2,), "scoring 2", refused))
+        await until(pilot, lambda: bench.last is not None and bench.last[0].title == "scoring 2")
+        assert app.errors == 1
+        await until(pilot, lambda: "scoring 2: set.jsonl: no such file" in toasts(app))
+
+
+# --- by itself
+
+
+async def test_auto_score_takes_only_what_appears_while_it_watches_oldest_first(
+    case: Case, showing: Showing, worker: Worker, tmp_path: Path
+) -> None:
+    answer, _ = a_result()
+    async with showing(case.snapshot, auto_score=True) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker(f"finish(json.loads({json.dumps(answer)!r}), saved='/runs/x.json')")
+        await until(pilot, lambda: bench.auto is not None and bool(bench.auto._known))
+        assert bench.running is None
+        newer = [resolve_target(write_critic(case.run / f"checkpoint-{step}")) for step in (320, 330)]
+        watched = dataclasses.replace(case.snapshot.watched[0], checkpoints=(*reversed(newer), case.checkpoint))
+        later = dataclasses.replace(case.snapshot, watched=(watched,))
+        done: list[str] = []
+        for _ in range(400):
+            app.post_message(SnapshotTaken(later))
+            await asyncio.sleep(0.05)
+            if bench.last is not None and (not done or done[-1] != bench.last[0].title):
+                done.append(bench.last[0].title)
+            if len(done) == 2:
+                break
+        assert done == ["scoring step 320", "scoring step 330"]
+        assert bench.auto is not None
+        assert bench.auto.next_one(watched) is None
+    assert len(ran(tmp_path)) == 2
+
+
+async def test_auto_score_says_once_why_it_cannot(case: Case, showing: Showing, tmp_path: Path) -> None:
+    (case.run / "fixed_set.jsonl").unlink()
+    async with showing(case.snapshot) as pilot:
+        app = app_of(pilot)
+        auto = AutoScore(app, bench_of(app))
+        await auto.look(case.snapshot)
+        new = resolve_target(write_critic(case.run / "checkpoint-320"))
+        watched = dataclasses.replace(case.snapshot.watched[0], checkpoints=(new, case.checkpoint))
+        for _ in range(3):
+            await auto.look(dataclasses.replace(case.snapshot, watched=(watched,)))
+        await until(pilot, lambda: "not scored by itself" in toasts(app))
+        assert toasts(app).count("not scored by itself") == 1
+    assert ran(tmp_path) == []
