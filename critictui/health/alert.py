@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,28 @@ class Alert:
     def key(self) -> str:
         """Identity of this onset: the same in an incremental run and in a batch replay."""
         return f"{self.session}:{self.rule}:{self.metric}:{self.fired_step}"
+
+    def to_json(self) -> dict[str, object]:
+        """The contract's fields; a number that JSON has no sign for becomes 'nan', 'inf' or '-inf'."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "state": self.state,
+            "metric": self.metric,
+            "since_step": self.since_step,
+            "fired_step": self.fired_step,
+            "resolved_step": self.resolved_step,
+            "step": self.step,
+            "value": plain_number(self.value),
+            "threshold": plain_number(self.threshold),
+            "message": self.message,
+            "advice": self.advice,
+        }
+
+
+def plain_number(value: float) -> float | str:
+    """A number that JSON can hold; `nan`, `inf` and `-inf` as text, as everywhere in this project."""
+    return value if math.isfinite(value) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

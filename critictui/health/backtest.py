@@ -9,7 +9,6 @@ from pathlib import Path
 
 from critictui.config import Config
 from critictui.errors import InputError
-from critictui.health.alert import Alert
 from critictui.health.judge import judge_all
 from critictui.health.settings import DEFAULTS, RULES, Threshold
 from critictui.run.facts import RunSnapshot
@@ -81,30 +80,12 @@ def _one(path: Path, config: Config, rule: str | None) -> dict[str, object]:
     alerts = [alert for alert in judge_all(run, config).alerts if alert.state != "pending"]
     chosen = [alert for alert in alerts if rule is None or alert.rule == rule]
     chosen.sort(key=lambda a: (a.session, a.fired_step if a.fired_step is not None else 0, a.rule, a.metric))
-    return {"run": str(path), "steps": steps_of(run), "alerts": [alert_as_json(alert) for alert in chosen]}
+    return {"run": str(path), "steps": steps_of(run), "alerts": [alert.to_json() for alert in chosen]}
 
 
 def steps_of(run: RunSnapshot) -> int:
     """How many steps of the run have been logged."""
     return len({step for series in run.series.values() for step in series.step.tolist()})
-
-
-def alert_as_json(alert: Alert) -> dict[str, object]:
-    """The alert with the contract's fields; a number that JSON has no sign for becomes 'nan', 'inf' or '-inf'."""
-    return {
-        "rule": alert.rule,
-        "severity": alert.severity,
-        "state": alert.state,
-        "metric": alert.metric,
-        "since_step": alert.since_step,
-        "fired_step": alert.fired_step,
-        "resolved_step": alert.resolved_step,
-        "step": alert.step,
-        "value": alert.value if math.isfinite(alert.value) else str(alert.value),
-        "threshold": alert.threshold if math.isfinite(alert.threshold) else str(alert.threshold),
-        "message": alert.message,
-        "advice": alert.advice,
-    }
 
 
 def as_text(result: Mapping[str, object]) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from critictui.health.alert import Alert
 from critictui.scoring.results import state_dir
+
+Change = tuple[str, str, str]
 
 _LARGEST = 64 << 20
 _RETRY = 5.0
@@ -27,27 +28,12 @@ def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
 
 def line_of(alert: Alert, at: float) -> dict[str, object]:
     """One line of the log: the contract's alert, its key, and when it was written (seconds since the epoch)."""
-    return {
-        "time": round(at, 3),
-        "key": alert.key,
-        "rule": alert.rule,
-        "severity": alert.severity,
-        "state": alert.state,
-        "metric": alert.metric,
-        "since_step": alert.since_step,
-        "fired_step": alert.fired_step,
-        "resolved_step": alert.resolved_step,
-        "step": alert.step,
-        "value": plain_number(alert.value),
-        "threshold": plain_number(alert.threshold),
-        "message": alert.message,
-        "advice": alert.advice,
-    }
+    return {"time": round(at, 3), "key": alert.key, **alert.to_json()}
 
 
-def plain_number(value: float) -> float | str:
-    """A number that JSON can hold; `nan`, `inf` and `-inf` as text, as everywhere in this project."""
-    return value if math.isfinite(value) else str(value)
+def change_of(alert: Alert) -> Change:
+    """What is written once: an alert's state, and its severity, which may rise while it fires."""
+    return alert.key, alert.state, alert.severity
 
 
 def _is_protected(run_dir: Path) -> bool:
@@ -61,17 +47,17 @@ def _is_protected(run_dir: Path) -> bool:
 class AlarmLog:
     """Appends the state changes of one run's alerts.
 
-    A change is one (key, state), written once: it is looked for in the file first, under an advisory lock, so restarts
-    and other monitors of the run neither double nor lose a line. A line that a full disk did not take is kept and tried
-    again.
+    A change is one (key, state, severity), written once: it is looked for in the file first, under an advisory lock, so
+    restarts and other monitors of the run neither double nor lose a line. A line that a full disk did not take is kept
+    and tried again.
     """
 
     def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
         self._paths = alarm_log_paths(run_dir)
         self._place = 1 if read_only or _is_protected(run_dir) else 0
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[Change] = set()
         self._read: dict[Path, int] = {}
-        self._waiting: dict[tuple[str, str], dict[str, object]] = {}
+        self._waiting: dict[Change, dict[str, object]] = {}
         self._retry_at = 0.0
         self._problem = ""
 
@@ -89,15 +75,15 @@ class AlarmLog:
 
     def record(self, alerts: Sequence[Alert]) -> list[Alert]:
         """Note the present states; returns the alerts whose change nobody had written down before."""
-        changed = [a for a in alerts if a.state != "pending" and (a.key, a.state) not in self._known]
+        changed = [a for a in alerts if a.state != "pending" and change_of(a) not in self._known]
         if not changed and not self._waiting:
             return []
         self._read_all()
-        fresh = [a for a in changed if (a.key, a.state) not in self._known]
+        fresh = [a for a in changed if change_of(a) not in self._known]
         now = time.time()
         for alert in fresh:
-            self._known.add((alert.key, alert.state))
-            self._waiting[(alert.key, alert.state)] = line_of(alert, now)
+            self._known.add(change_of(alert))
+            self._waiting[change_of(alert)] = line_of(alert, now)
         self.flush()
         return fresh
 
@@ -151,9 +137,9 @@ class AlarmLog:
         for path in self._paths:
             self._known |= self._read_file(path)
 
-    def _read_file(self, path: Path) -> set[tuple[str, str]]:
+    def _read_file(self, path: Path) -> set[Change]:
         """The changes that others wrote since the last look."""
-        found: set[tuple[str, str]] = set()
+        found: set[Change] = set()
         try:
             with path.open("rb") as file:
                 start = self._read.get(path, 0)
@@ -170,6 +156,8 @@ class AlarmLog:
                 value = json.loads(line) if line else None
             except (ValueError, RecursionError):
                 continue
-            if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("state"), str):
-                found.add((value["key"], value["state"]))
+            if isinstance(value, dict):
+                change = (value.get("key"), value.get("state"), value.get("severity"))
+                if all(isinstance(part, str) for part in change):
+                    found.add(change)  # type: ignore[arg-type]
         return found

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from critictui.config import Config
-from critictui.health.alert import SEVERITIES, Alert
-from critictui.monitor.alarm_log import plain_number
+from critictui.health.alert import SEVERITIES, Alert, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
@@ -91,20 +90,7 @@ def _metrics(run: RunSnapshot) -> dict[str, object]:
 
 def alert_json(alert: Alert) -> dict[str, object]:
     """An alert with the fields of the contract."""
-    return {
-        "rule": alert.rule,
-        "severity": alert.severity,
-        "state": alert.state,
-        "metric": _text(alert.metric),
-        "since_step": alert.since_step,
-        "fired_step": alert.fired_step,
-        "resolved_step": alert.resolved_step,
-        "step": alert.step,
-        "value": plain_number(alert.value),
-        "threshold": plain_number(alert.threshold),
-        "message": alert.message,
-        "advice": alert.advice,
-    }
+    return {**alert.to_json(), "metric": _text(alert.metric)}
 
 
 def reached(report: Mapping[str, object], level: str) -> bool:

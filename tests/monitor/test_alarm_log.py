@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,17 @@ def test_numbers_that_json_cannot_hold_are_text(tmp_path: Path) -> None:
     log = AlarmLog(tmp_path)
     log.record([alert(1, value=float("nan"))])
     assert lines(log.path)[0]["value"] == "nan"
+
+
+def test_an_alert_that_becomes_critical_while_it_fires_is_logged_again(tmp_path):
+    log = AlarmLog(tmp_path)
+    first = Alert(
+        rule="decline", severity="warning", state="firing", metric="critic/d_acc", since_step=5, fired_step=9,
+        resolved_step=None, step=9, value=0.6, threshold=0.7, message="it declines", advice="look",
+    )  # fmt: skip
+    worse = replace(first, severity="critical", step=14)
+    assert log.record([first]) == [first]
+    assert log.record([first, worse]) == [worse]
+    assert AlarmLog(tmp_path).record([first, worse]) == []
+    written = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["severity"] for line in written] == ["warning", "critical"]
