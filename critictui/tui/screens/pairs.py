@@ -24,7 +24,7 @@ from critictui.tui.screens.base import RunScreen
 from critictui.tui.screens.metrics import FilterInput
 from critictui.tui.text import EMPTY, joined, lines, passage, plain, set_title
 from critictui.tui.widgets.rows import Rows, cells
-from critictui.tui.widgets.words import Passage, Words
+from critictui.tui.widgets.words import Passage
 
 STYLES = {"right": "$text-success", "wrong": "$text-error", "tie": "$text-warning", "no score": "$foreground-muted"}
 
@@ -59,7 +59,7 @@ class PairsScreen(RunScreen):
 
     def compose_body(self) -> ComposeResult:
         """Column names, the list, a line to type a filter into."""
-        yield Words(id="pair-columns")
+        yield Passage(id="pair-columns")
         yield PairRows(id="pairs", classes="titled")
         yield FilterInput(
             placeholder="part of a prompt or an answer, a glob, or a regex", id="filter", max_length=LONGEST
@@ -100,7 +100,9 @@ class PairsScreen(RunScreen):
         )
         panel = self.query_one("#pairs", PairRows)
         panel.show(self._line, max(len(self._shown), 1), index=0)
-        self.query_one("#pair-columns", Words).say(pair_heading(max(self.size.width - 3, 10)))
+        problem = plain(self._problem, "$text-error")
+        heading = pair_heading(max(self.size.width - 3, 10))
+        self.query_one("#pair-columns", Passage).say(problem if self._problem else heading)
         set_title(panel, plain(self._title()))
 
     def _title(self) -> str:
@@ -114,10 +116,10 @@ class PairsScreen(RunScreen):
         return said + (f" with {self._filter!r}" if self._filter else "")
 
     def _line(self, index: int, width: int) -> Content:
-        if self._problem:
-            return plain(self._problem, "$text-error")
         if index < len(self._shown):
             return pair_line(self._shown[index], width)
+        if self._problem:
+            return EMPTY
         return plain("no pair is like that" if self._loaded else "reading ...", "$foreground-muted")
 
     def on_rows_chosen(self, message: Rows.Chosen) -> None:
@@ -215,7 +217,7 @@ class PairScreen(RunScreen):
     def _say(self) -> None:
         box = self.query_one("#pair", VerticalScroll)
         set_title(box, plain(f"pair {self._index + 1} of {len(self._pairs)}"))
-        self.query_one("#pair-text", Words).say(pair_words(self._pairs[self._index], self.shell.glyphs))
+        self.query_one("#pair-text", Passage).say(pair_words(self._pairs[self._index], self.shell.glyphs))
         box.scroll_home(animate=False)
 
     def action_neighbour(self, by: int) -> None:
