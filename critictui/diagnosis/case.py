@@ -66,7 +66,7 @@ class Logged:
     student: Window | None
     teacher_std: float | None
     later_d_acc: Window | None
-    """Over the steps after the checkpoint, when the run went on."""
+    """Over the newest steps, all of them after the checkpoint; None when the run did not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,9 @@ class OwnScore:
     d_acc: float
     low: float
     high: float
+    soft: float
+    margin: float
+    pairs: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +109,13 @@ class Case:
     def own(self) -> OwnScore | None:
         """critictui's own measurement, from the stored score or else from the simulation's right way."""
         if self.score is not None:
-            return OwnScore(self.score.d_acc, *self.score.d_acc_ci)
+            s = self.score
+            return OwnScore(s.d_acc, *s.d_acc_ci, s.d_acc_soft, s.score_diff, s.pairs)
         if self.simulation is None or not self.simulation.real.stats[0].pairs:
             return None
         real = self.simulation.real.stats[0]
-        return OwnScore(real.d_acc, *wilson(real.d_acc * real.pairs, real.pairs))
+        interval = wilson(real.d_acc * real.pairs, real.pairs)
+        return OwnScore(real.d_acc, *interval, real.d_acc_soft, real.margin, real.pairs)
 
     @property
     def real_lands(self) -> bool | None:
@@ -150,7 +155,7 @@ def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
         teacher=_window(run.metric(metrics.TEACHER_MEAN), since, newest, WINDOW),
         student=_window(run.metric(metrics.STUDENT_MEAN), since, newest, WINDOW),
         teacher_std=spread.mean if spread is not None else None,
-        later_d_acc=_window(d_acc, newest + 1, None, None) if newest is not None else None,
+        later_d_acc=_window(d_acc, newest + 1, None, WINDOW) if newest is not None else None,
     )
 
 

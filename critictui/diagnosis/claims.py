@@ -63,21 +63,23 @@ def parse_claims(texts: Iterable[str], pairs: int | None) -> Claim | None:
         key = _SPELLINGS.get(name.strip().removeprefix("critic/"))
         if not equals or key is None:
             raise DiagnosisError(f"--claim {text}: write name=value with one of {', '.join(_SPELLINGS)}")
-        value = _number(text, number.strip())
+        value = _number(text, number.strip(), share=key == "d_acc")
         if key == "d_acc" and not 0 <= value <= 1:
             raise DiagnosisError(f"--claim {text}: d_acc is a share between 0 and 1; write 0.4575, or 45.75%")
         values[key] = value
     if pairs is not None and pairs < 1:
         raise DiagnosisError(f"--pairs {pairs}: the number of pairs behind the claim must be above 0")
     if not values:
+        if pairs is not None:
+            raise DiagnosisError(f"--pairs {pairs}: says how many pairs stand behind a --claim, and there is none")
         return None
     return Claim(values.get("d_acc"), values.get("margin"), values.get("teacher"), values.get("student"), pairs)
 
 
-def _number(text: str, number: str) -> float:
-    percent = number.endswith("%")
+def _number(text: str, number: str, *, share: bool) -> float:
+    percent = share and number.endswith("%")
     try:
-        value = float(number.removesuffix("%"))
+        value = float(number.removesuffix("%") if percent else number)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

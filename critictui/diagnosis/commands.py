@@ -73,7 +73,9 @@ def explain_run(
     notes: list[str] = []
     subject: Subject | None = None
     try:
-        subject = subject_of(options.checkpoint or run_dir, config, options.fixed_set)
+        subject = subject_of(
+            options.checkpoint or run_dir, config, options.fixed_set, run_dir if run_dir.is_dir() else None
+        )
     except CheckpointError as error:
         if options.checkpoint is not None:
             raise
@@ -81,6 +83,8 @@ def explain_run(
     question = options.question
     simulated: Mapping[str, object] | None = None
     replayed: Mapping[str, object] | None = None
+    if subject is not None and not can_measure(subject):
+        notes.append(f"{unfit(subject)}: nothing was simulated or replayed")
     if subject is not None and can_measure(subject):
         simulated = _simulated(subject, config, tell, notes, question)
         samples = question.samples or find_samples(run_dir if run_dir.is_dir() else run_dir.parent)
@@ -132,10 +136,15 @@ def save_recipe(run_dir: Path, found: Replay) -> Path:
 def _refuse_unscorable(subject: Subject) -> None:
     if can_measure(subject):
         return
-    if subject.audit is None:
-        raise CheckpointError(subject.problem)
-    reasons = [message for _, message in subject.audit.problems] or [subject.checkpoint.reason]
-    raise CheckpointError(f"{subject.checkpoint.path}: {reasons[0]}")
+    raise CheckpointError(f"{unfit(subject)}; `critictui diagnose` says more")
+
+
+def unfit(subject: Subject) -> str:
+    """Why a checkpoint cannot be scored, with its path."""
+    path = str(subject.checkpoint.path)
+    problems = [message for _, message in subject.audit.problems] if subject.audit is not None else [subject.problem]
+    reason = next((r for r in (*problems, subject.checkpoint.reason) if r), subject.checkpoint.state)
+    return reason if path in reason else f"{path}: {reason}"
 
 
 def _result(wanted: Job, tell: Tell) -> Mapping[str, object]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.causes import judge_all
-from critictui.diagnosis.causes.common import NEAR
-from critictui.diagnosis.causes.curve import AGREEMENT
+from critictui.diagnosis.causes.curve import agrees
+from critictui.diagnosis.claims import Claim
 from critictui.diagnosis.finding import Cause, CauseVerdict, Explanation
 
 _ORDER: tuple[CauseVerdict, ...] = ("proven", "likely", "unlikely", "untested", "ruled-out")
@@ -26,6 +24,8 @@ def explain(case: Case) -> Explanation:
 
 def _headline(case: Case, causes: tuple[Cause, ...]) -> str:
     logged, claim = case.logged.d_acc, case.claim
+    if claim is not None and claim.d_acc is None and claim:
+        return _by_margin(case, claim, causes)
     if claim is None or claim.d_acc is None:
         return "There is no test to compare with: score this checkpoint on a fixed set, or pass --claim d_acc=..."
     if logged is None:
@@ -35,20 +35,23 @@ def _headline(case: Case, causes: tuple[Cause, ...]) -> str:
     if named:
         sure = "it is" if named[0].verdict == "proven" else "most likely"
         return f"{gap}: {sure} {named[0].id}. {named[0].message}"
-    if _agree(case):
+    if agrees(case):
         return f"{gap}: they agree."
     untested = [c for c in causes if c.verdict == "untested" and c.next_step]
     step = f" Next: {untested[0].next_step}." if untested else ""
     return f"{gap}: no cause is proven or likely yet.{step}"
 
 
-def _agree(case: Case) -> bool:
-    logged, claim = case.logged.d_acc, case.claim
-    if logged is None or claim is None or claim.d_acc is None:
-        return False
-    error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.0
-    gap = abs(logged.mean - claim.d_acc)
-    return gap < AGREEMENT / 2 or (gap < AGREEMENT and logged.differs(claim.d_acc, error) <= NEAR)
+def _by_margin(case: Case, claim: Claim, causes: tuple[Cause, ...]) -> str:
+    margin = claim.margin_or_difference
+    logged = case.logged.margin
+    trained = f"Training logged a margin of {logged.mean:.2f} at step {case.logged.step}, the" if logged else "The"
+    text = f"{trained} test says {margin:.2f}"
+    named = [c for c in causes if c.verdict in {"proven", "likely"}]
+    if not named:
+        return f"{text}: no cause is proven or likely yet. Next: pass --claim d_acc=... too."
+    sure = "it is" if named[0].verdict == "proven" else "most likely"
+    return f"{text}: {sure} {named[0].id}. {named[0].message}"
 
 
 def _facts(case: Case) -> dict[str, object]:

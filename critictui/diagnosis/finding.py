@@ -9,6 +9,14 @@ from typing import Literal
 FindingSeverity = Literal["info", "warning", "critical"]
 CauseVerdict = Literal["proven", "likely", "unlikely", "ruled-out", "untested"]
 
+FINDING_IDS = (
+    "head-missing", "head-duplicated", "head-not-trained", "head-identical", "weights-damaged", "incomplete",
+    "wrong-shape", "wrong-tokenizer", "score-definition", "accuracy-definition", "eos-mismatch", "truncation",
+    "prompt-echo", "prompt-garbled", "sampling-mismatch", "train-average", "memorised", "collapsed", "by-chance",
+    "length-bias", "value-outliers", "value-collapse",
+)  # fmt: skip
+"""Of findings and causes alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from critictui.checkpoint.audit import audit
-from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
-from critictui.checkpoint.find import find_checkpoints, resolve_target
+from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, VanishedError
+from critictui.checkpoint.find import describe, find_checkpoints, resolve_target
 from critictui.config import Config
 from critictui.diagnosis.behaviour import behaviour_from
 from critictui.diagnosis.case import Case, logged_curve
@@ -49,10 +49,15 @@ class Subject:
     recipe: Mapping[str, object]
 
 
-def subject_of(target: Path, config: Config, fixed_set: Path | None = None) -> Subject:
-    """Look at a checkpoint, or at a run's newest complete one. Raises CheckpointError when there is none."""
-    checkpoint = resolve_target(target)
-    run_dir = target if target != checkpoint.path and target.is_dir() else run_of(checkpoint.path)
+def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_dir: Path | None = None) -> Subject:
+    """Look at a checkpoint, whole or not, or at a run's newest complete one. Raises CheckpointError without one.
+
+    run_dir: where scores and fixed set lie, when `target` is a checkpoint somewhere else.
+    """
+    checkpoint = _checkpoint(target)
+    if run_dir is None:
+        own = run_of(checkpoint.path)
+        run_dir = target if target.is_dir() and own.absolute().is_relative_to(target.absolute()) else own
     scores = tuple(ResultsFolder(run_dir).poll())
     try:
         found, problem = audit(checkpoint), ""
@@ -68,6 +73,19 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None) -> S
         fixed_set=fixed_set or find_fixed_set(run_dir, config, scores),
         recipe=recipe_from(config.recipe).to_dict(),
     )
+
+
+def _checkpoint(target: Path) -> Checkpoint:
+    """What `resolve_target` means by it, or else the very checkpoint that was pointed to, incomplete as it is."""
+    try:
+        return resolve_target(target)
+    except VanishedError:
+        raise
+    except CheckpointError as refusal:
+        try:
+            return describe(target)
+        except CheckpointError:
+            raise refusal from None
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -173,8 +191,6 @@ def case_of(
     """The case; without a claim the checkpoint's own fixed-set score is the test."""
     score = _own_score(subject)
     claim = question.claim or _claim_from(score, simulation)
-    if claim is not None and claim.pairs is None and simulation is not None and question.claim is not None:
-        claim = replace(claim, pairs=None)
     return Case(
         logged=logged_curve(run, subject.checkpoint.step if subject is not None else None),
         claim=claim,

@@ -63,6 +63,10 @@ class Simulation:
 
     real: Variant
     variants: tuple[Variant, ...]
+    length_bias: float | None = None
+    """Spearman of score and length, the right way; None where it was not computed."""
+    tokenizer: str = ""
+    """Hash of the checkpoint's tokenizer; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,13 @@ def simulation_from(result: Mapping[str, object]) -> Simulation:
     """The `simulate` job's JSON back into dataclasses."""
     variants = tuple(_variant(v) for v in cast("Sequence[Mapping[str, object]]", result["variants"]))
     real = next(v for v in variants if v.id == "real")
-    return Simulation(real, tuple(v for v in variants if v.id != "real"))
+    bias = result.get("length_bias")
+    return Simulation(
+        real,
+        tuple(v for v in variants if v.id != "real"),
+        float(bias) if isinstance(bias, int | float) and math.isfinite(bias) else None,
+        str(result.get("tokenizer") or ""),
+    )
 
 
 def _variant(value: Mapping[str, object]) -> Variant:

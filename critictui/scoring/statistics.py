@@ -267,9 +267,8 @@ def mcnemar(gained: int, lost: int) -> float:
     n = gained + lost
     if n == 0:
         return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(gained, n, 0.5).pvalue)
+    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / 2**n)
 
 
 def compare_paired(this: Pairs, other: Pairs, *, seed: int = 0) -> PairedComparison:

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from critictui.scoring import statistics
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Response
 from critictui.scoring.recipe import Recipe
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import prepare_tokens
-from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids
+from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids, tokenizer_hash
 
 Floats = NDArray[np.float64]
 Report = Callable[[str, float, float], None]
@@ -66,8 +67,8 @@ def simulate(
     """Score `fixed_set` in the right way and in every mistaken one.
 
     limits: lengths that a script is known to cut at, tried beside the powers of two.
-    Returns `{"variants": [{"id", "cause", "label", "stats": [...]}, ...]}`, the real way first, as
-    `critictui.diagnosis.simulation.simulation_from` reads it. Raises what scoring raises.
+    Returns `{"variants": [{"id", "cause", "label", "stats": [...]}, ...], "length_bias", "tokenizer"}`, the real way
+    first, as `critictui.diagnosis.simulation.simulation_from` reads it. Raises what scoring raises.
     """
     ways = list(_ways(critic, fixed_set, recipe, seeds, sorted({*_LIMITS, *limits})))
     variants: list[dict[str, object]] = []
@@ -77,7 +78,8 @@ def simulate(
         variants.extend(way())
     if progress is not None:
         progress("done", len(ways), len(ways))
-    return {"variants": variants, "seeds": seeds}
+    own = {"length_bias": variants[0].pop("length_bias"), "tokenizer": tokenizer_hash(critic.tokenizer)}
+    return {"variants": variants, "seeds": seeds, **own}
 
 
 def _ways(
@@ -121,7 +123,9 @@ def _from_values(
 
     right = scored(recipe)
     real = _statistics(right)
-    out = [_variant("real", "", "the checkpoint's own head", [real])]
+    sizes = [len(array) - 1 for arrays in whole for array in arrays]
+    bias = statistics.spearman(sizes, [float(x) for scores in right.by_prompt for x in scores[:, 0]])
+    out = [_variant("real", "", "the checkpoint's own head", [real]) | {"length_bias": bias}]
     for start, (name, label) in zip((1, 1 + seeds), names, strict=True):
         stats = [_statistics(right, head) for head in range(start, start + seeds)]
         out.append(_variant(name, "head-missing", label, stats))

@@ -34,7 +34,7 @@ from critictui.worker.simulate import simulate  # noqa: E402
 
 PAIRS = 300
 CUT = 42
-"""A length that leaves the demo's students a few tokens behind their prompts."""
+"""A length that leaves the demo's students a few tokens behind their prompts; `Naive.cut` cuts there too."""
 
 
 @dataclass(frozen=True)
@@ -65,72 +65,20 @@ def bench(demo_run, write_set, tmp_path_factory) -> Bench:
     return Bench(
         run, critic, subject,
         simulate(critic, read_fixed_set(fixed), Recipe(), limits=(CUT,)),
-        simulate(critic, read_fixed_set(small), PRESETS["gad"]),
+        simulate(critic, read_fixed_set(small), PRESETS["gad"], limits=(CUT,)),
         make_pairs(PAIRS, seed=99), scratch, demo_run,
     )  # fmt: skip
-
-
-# --- naive scoring, as the scripts of users do it
-
-
-class Naive:
-    """Scoring functions with one mistake each, on a backbone and a head."""
-
-    def __init__(self, critic, head: tuple[np.ndarray, float] | None = None) -> None:
-        self.critic, self.tokenizer = critic, critic.tokenizer
-        bias = 0.0 if critic.head_bias is None else float(critic.head_bias)
-        self.weight, self.bias = head if head is not None else (critic.head_weight.numpy(), bias)
-
-    def values(self, ids: list[int]) -> np.ndarray:
-        with torch.inference_mode():
-            hidden = self.critic.backbone(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0]
-        return hidden.numpy() @ self.weight + self.bias
-
-    def ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def opening(self, prompt: str) -> list[int]:
-        messages = [{"role": "user", "content": prompt}]
-        return list(
-            self.tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
-        )
-
-    def right(self, prompt: str, response: str, _student: bool) -> float:
-        before, after = self.opening(prompt), self.ids(response)
-        return float(self.values(before + after)[len(before) :].mean())
-
-    def template_slice(self, prompt: str, response: str, _student: bool) -> float:
-        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-        ids = self.ids(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        return float(self.values(ids)[-len(self.ids(response)) :].mean())
-
-    def padded(self, prompt: str, response: str, _student: bool) -> float:
-        before, after = self.opening(prompt), self.ids(response)
-        ids = before + after
-        length = 115 + len(ids) % 4
-        return float(self.values(ids + [self.tokenizer.pad_token_id] * (length - len(ids)))[-len(after) :].mean())
-
-    def echoed(self, prompt: str, response: str, student: bool) -> float:
-        opening = self.tokenizer.decode(self.opening(prompt), skip_special_tokens=True)
-        return self.right(prompt, opening + response if student else response, student)
-
-    def cut(self, prompt: str, response: str, student: bool) -> float:
-        before, after = self.opening(prompt), self.ids(response)
-        after = after[: max(CUT - len(before), 0)] if student else after
-        return float(self.values(before + after)[len(before) :].mean()) if after else math.nan
-
-    def one_sided_eos(self, prompt: str, response: str, student: bool) -> float:
-        before, after = self.opening(prompt), self.ids(response)
-        after = [*after, self.tokenizer.eos_token_id] if student else after
-        return float(self.values(before + after)[-1])
-
-    def last_token(self, prompt: str, response: str, _student: bool) -> float:
-        return float(self.values(self.opening(prompt) + self.ids(response))[-1])
 
 
 def fresh_head(size: int) -> tuple[np.ndarray, float]:
     random = np.random.default_rng(31337).uniform(-1, 1, size + 1) / math.sqrt(size)
     return random[:size].astype(np.float32), float(random[size])
+
+
+def measured(bench: Bench, naive: type, way: str, pairs: list[object]) -> Claim:
+    """What a script that scores in one of `Naive`'s ways measures on `pairs` with the checkpoint's own head."""
+    own = naive(bench.critic)
+    return own.claim(getattr(own, way), pairs)
 
 
 def script(bench: Bench, source: str):
@@ -168,46 +116,47 @@ def logged_run(path: Path, d_acc: np.ndarray, teacher: float = 0.4) -> Path:
 # --- the cases: cause id -> explanation
 
 
-def case_head_missing(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    naive = Naive(bench.critic, fresh_head(len(bench.critic.head_weight)))
+def case_head_missing(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    script_of = naive(bench.critic, fresh_head(len(bench.critic.head_weight)))
     source = (
         "base = AutoModelForCausalLM.from_pretrained(p)\nm = AutoModelForCausalLMWithValueHead.from_pretrained(base)"
     )
-    return explained(bench, claim_of(naive.right, bench.others), script=script(bench, source))
+    return explained(bench, script_of.claim(script_of.right, bench.others), script=script(bench, source))
 
 
-def case_template_slice(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    return explained(bench, claim_of(Naive(bench.critic).template_slice, bench.others))
+def case_template_slice(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, measured(bench, naive, "template_slice", bench.others))
 
 
-def case_last_token(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    return explained(bench, claim_of(Naive(bench.critic).last_token, bench.others))
+def case_last_token(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, measured(bench, naive, "last_token", bench.others))
 
 
-def case_prompt_echo(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    return explained(bench, claim_of(Naive(bench.critic).echoed, bench.others))
+def case_right_padding(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, naive(bench.critic).padded_claim(bench.others))
 
 
-def case_truncation(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    naive = Naive(bench.critic)
-    fitting = [p for p in bench.others if len(naive.opening(p.prompt)) < CUT]
+def case_prompt_echo(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, measured(bench, naive, "echoed", bench.others))
+
+
+def case_truncation(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     source = f"outputs = model.generate(**inputs, max_length={CUT}, do_sample=True)"
-    return explained(bench, claim_of(naive.cut, fitting), script=script(bench, source))
+    claim = measured(bench, naive, "cut_at_the_end", bench.others)
+    return explained(bench, claim, last=True, script=script(bench, source))
 
 
-def case_eos_mismatch(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
-    return explained(bench, claim_of(Naive(bench.critic).one_sided_eos, bench.others), last=True)
+def case_eos_mismatch(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, measured(bench, naive, "one_sided_eos", bench.others), last=True)
 
 
-def case_accuracy_definition(
-    bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]
-) -> Explanation:
-    claim = claim_of(Naive(bench.critic).right, bench.others)
+def case_accuracy_definition(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    claim = measured(bench, naive, "right", bench.others)
     soft = own_result(bench, write_set(bench.scratch / "others.jsonl", bench.others)).d_acc_soft
     return explained(bench, replace(claim, d_acc=soft))
 
 
-def case_prompt_garbled(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_prompt_garbled(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     garbled = [replace(p, prompt=str([{"role": "user", "content": p.prompt}])) for p in make_pairs(60, seed=5)]
     fixed = write_set(bench.scratch / "garbled.jsonl", garbled)
     return _own(bench, fixed)
@@ -219,18 +168,18 @@ def _own(bench: Bench, fixed: Path) -> Explanation:
     return explained(bench, None, subject=subject, simulated=None)
 
 
-def case_sampling_mismatch(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_sampling_mismatch(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     before = task.STUDENT_RIGHT
     task.STUDENT_RIGHT = task.TEACHER_RIGHT
     try:
         better = make_pairs(PAIRS, seed=12)
     finally:
         task.STUDENT_RIGHT = before
-    claim = claim_of(Naive(bench.critic).right, better)
+    claim = measured(bench, naive, "right", better)
     return explained(bench, claim, script=script(bench, "API = {'temperature': 0.2, 'top_p': 1.0}"))
 
 
-def case_train_average(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_train_average(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     rng = np.random.default_rng(3)
     d_acc = np.clip(np.linspace(0.95, 0.62, 200) + rng.normal(0, 0.02, 200), 0, 1)
     claim = Claim(d_acc=float(d_acc[-10:].mean()) + 0.01, pairs=400)
@@ -238,15 +187,15 @@ def case_train_average(bench: Bench, claim_of: Callable[..., Claim], write_set: 
     return explanation_of(read_run(run, Config()), None, Question(claim), None, None)
 
 
-def case_by_chance(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_by_chance(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     return explained(bench, Claim(d_acc=0.60, pairs=10))
 
 
-def case_memorised(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_memorised(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     return _scenario(bench, "memorise")
 
 
-def case_collapsed(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_collapsed(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     return _scenario(bench, "collapse")
 
 
@@ -259,7 +208,7 @@ def _scenario(bench: Bench, name: str) -> Explanation:
     return explanation_of(read_run(run, Config()), replace(subject, scores=(result,)), Question(), None, None)
 
 
-def case_length_bias(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_length_bias(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     """A critic scored by the sum of values that are all above 0: the longer the response, the higher the score."""
     fixed = write_set(bench.scratch / "lengths.jsonl", make_pairs(100, seed=6))
     critic = replace(bench.critic, head_bias=torch.tensor(20.0))
@@ -268,7 +217,7 @@ def case_length_bias(bench: Bench, claim_of: Callable[..., Claim], write_set: Ca
     return explained(bench, None, subject=subject, simulated=None)
 
 
-def case_wrong_tokenizer(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_wrong_tokenizer(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     """A fixed set whose ids came from a tokenizer that numbers its tokens otherwise."""
     pairs = make_pairs(60, seed=8)
     fixed = write_set(bench.scratch / "other_ids.jsonl", pairs, tokenizer_sha256="0" * 64)
@@ -277,17 +226,18 @@ def case_wrong_tokenizer(bench: Bench, claim_of: Callable[..., Claim], write_set
     return _own(bench, fixed)
 
 
-def case_replayed_recipe(bench: Bench, claim_of: Callable[..., Claim], write_set: Callable[..., Path]) -> Explanation:
+def case_replayed_recipe(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     """Training scored the mean; the test's recipe is the last token: replay finds it."""
     samples = read_samples(next(bench.run.rglob("training_samples*.pt")))
     replayed = replay(bench.critic, samples, PRESETS["gad"])
-    claim = claim_of(Naive(bench.critic).last_token, bench.others)
+    claim = measured(bench, naive, "last_token", bench.others)
     return explained(bench, claim, simulated=None, replayed=replayed)
 
 
 CASES: dict[str, tuple[str, Callable[..., Explanation]]] = {
     "a random head is scored": ("head-missing", case_head_missing),
     "the last n tokens of a templated chat": ("score-definition", case_template_slice),
+    "the last n tokens after right padding": ("score-definition", case_right_padding),
     "the last token instead of the mean": ("score-definition", case_last_token),
     "another recipe than training's, replayed": ("score-definition", case_replayed_recipe),
     "soft accuracy against hard": ("accuracy-definition", case_accuracy_definition),
@@ -306,23 +256,23 @@ CASES: dict[str, tuple[str, Callable[..., Explanation]]] = {
 
 
 @pytest.mark.parametrize("fault", CASES)
-def test_a_fault_is_first_and_alone(fault, bench, naive_claim, write_set):
+def test_a_fault_is_first_and_alone(fault, bench, naive, write_set):
     cause, build = CASES[fault]
-    explanation = build(bench, naive_claim, write_set)
+    explanation = build(bench, naive, write_set)
     named = [(c.id, c.verdict) for c in explanation.causes if c.verdict in {"proven", "likely"}]
     assert named, [(c.id, c.verdict, c.message) for c in explanation.causes]
     assert named[0][0] == cause, (named, explanation.causes[0].message)
     assert [c for c, _ in named] == [cause], [(c.id, c.verdict, c.message) for c in explanation.causes[:3]]
 
 
-def test_a_sound_test_has_no_cause(bench, naive_claim):
-    explanation = explained(bench, naive_claim(Naive(bench.critic).right, bench.others))
+def test_a_sound_test_has_no_cause(bench, naive):
+    explanation = explained(bench, measured(bench, naive, "right", bench.others))
     assert not [c for c in explanation.causes if c.verdict in {"proven", "likely"}], explanation.headline
     assert "agree" in explanation.headline
 
 
-def test_the_right_way_written_naively_is_critictuis_own(bench, naive_claim, write_set):
-    claim = naive_claim(Naive(bench.critic).right, bench.others)
+def test_the_right_way_written_naively_is_critictuis_own(bench, naive, write_set):
+    claim = measured(bench, naive, "right", bench.others)
     result = own_result(bench, write_set(bench.scratch / "same.jsonl", bench.others))
     assert claim.d_acc == pytest.approx(result.extra["d_acc_ties_lose"])
     assert claim.margin == pytest.approx(result.score_diff, abs=1e-4)

@@ -11,6 +11,8 @@ from critictui.diagnosis.simulation import Landing
 FAR = 3.0
 """Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
 NEAR = 2.0
+OWN = "the test's number is critictui's own: loaded strictly, scored as the recipe says"
+SCORE_IT = "score this checkpoint on a fixed set: `critictui score`, or key e"
 _ALIKE = 0.5
 """Difference of log densities within which two ways account for numbers alike."""
 
@@ -37,9 +39,7 @@ def without_simulation(case: Case, cause: str, where: str, evidence: Mapping[str
         return cause_of(cause, "likely", f"The script can produce it.{where}",
                       "pass the measured numbers with --claim, to see whether they are that", **evidence)  # fmt: skip
     if not case.claimed:
-        return cause_of(
-            cause, "ruled-out", "the test's number is critictui's own: loaded strictly, scored as the recipe says"
-        )
+        return cause_of(cause, "ruled-out", OWN)
     return cause_of(
         cause, "untested", "the mistake was not simulated", "give a fixed set (--fixed-set) to simulate it on"
     )
@@ -63,6 +63,8 @@ def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
     )
     if case.real_lands and wrong and best.lands:
         return cause_of(cause, "unlikely", f"{sentence}: here it changes little.{where}", remedy, **evidence)
+    if not case.claimed:
+        return cause_of(cause, "ruled-out", f"{sentence}; {OWN}.", **evidence)
     if case.real_lands:
         return cause_of(cause, "ruled-out", f"{sentence}; your numbers are those of the right way.", **evidence)
     if not best.lands:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, NEAR, cause_of
+from critictui.diagnosis.causes.common import FAR, NEAR, SCORE_IT, cause_of
 from critictui.diagnosis.finding import Cause, CauseVerdict
 from critictui.scoring.statistics import wilson
 
@@ -19,26 +19,49 @@ STEP_CHANGE = 0.05
 """A change of d_acc that is worth a word: the noise of one window of steps is below 0.02."""
 
 
+def agrees(case: Case) -> bool:
+    """Whether the test says what training logged at this step: near, and within the sampling error of both."""
+    claim, logged = case.claim, case.logged.d_acc
+    if claim is None or claim.d_acc is None or logged is None:
+        return False
+    gap = abs(logged.mean - claim.d_acc)
+    if gap < AGREEMENT / 4:
+        return True
+    if not claim.pairs or gap >= AGREEMENT:
+        return False
+    low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
+    return low <= logged.mean <= high or _distance(case) <= NEAR
+
+
+def _distance(case: Case) -> float:
+    """Standard deviations between the test's d_acc and the logged one; infinite where the scatter is not known."""
+    claim, logged = case.claim, case.logged.d_acc
+    assert claim is not None
+    assert claim.d_acc is not None
+    assert logged is not None
+    chance = logged.mean * (1 - logged.mean) / (claim.pairs or 1)
+    return logged.differs(claim.d_acc, math.sqrt(max(chance, 1e-12))) if math.isfinite(logged.error) else math.inf
+
+
 def by_chance(case: Case) -> Cause:
     """Could the test's pairs, being few, give its d_acc although the critic is as good as logged?"""
     claim, logged = case.claim, case.logged.d_acc
     if claim is None or claim.d_acc is None or logged is None:
         return cause_of("by-chance", "untested", "there is no test d_acc to compare with the logged one",
-                      "score this checkpoint on a fixed set (e)")  # fmt: skip
+                      SCORE_IT)  # fmt: skip
     if not claim.pairs:
         return cause_of("by-chance", "untested", "how many pairs stand behind the test's d_acc is not known",
                       "pass --pairs N")  # fmt: skip
     low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
-    chance = logged.mean * (1 - logged.mean) / claim.pairs
-    z = logged.differs(claim.d_acc, math.sqrt(max(chance, 1e-12))) if math.isfinite(logged.error) else math.inf
+    z = _distance(case)
     evidence = {"test": claim.d_acc, "low": low, "high": high, "logged": logged.mean, "pairs": claim.pairs, "z": z}
     numbers = (
         f"{claim.d_acc:.3f} on {claim.pairs} pairs has a 95 % interval of {low:.3f} to {high:.3f}; "
         f"logged {logged.mean:.3f}"
     )
+    if agrees(case):
+        return cause_of("by-chance", "ruled-out", f"{numbers}: they agree, there is nothing to explain", **evidence)
     if low <= logged.mean <= high or z <= NEAR:
-        if abs(claim.d_acc - logged.mean) < AGREEMENT:
-            return cause_of("by-chance", "ruled-out", f"{numbers}: they agree, there is nothing to explain", **evidence)
         return cause_of("by-chance", "likely", f"{numbers}: so few pairs can give this by chance",
                       "score more pairs: 1000 find a 5-point change 98 % of the time", **evidence)  # fmt: skip
     verdict: CauseVerdict = "ruled-out" if z > FAR else "unlikely"
@@ -67,8 +90,12 @@ def train_average(case: Case) -> Cause:
         )  # fmt: skip
     message = (
         f"the last {last.steps} steps up to step {case.logged.step} are at {last.mean:.3f}, the whole run at {run.mean:.3f}: "
-        f"the logged number is the last steps' own"
+        f"the difference is not that of an average"
     )
+    later = case.logged.later_d_acc
+    if later is not None and later.differs(last.mean, last.error) > FAR and abs(later.mean - last.mean) > STEP_CHANGE:
+        message += f". The run went on to {later.mean:.3f} after this step: that number is of another critic"
+        evidence["later"] = later.mean
     return cause_of("train-average", "ruled-out", message, **evidence)
 
 
@@ -96,7 +123,7 @@ def collapsed(case: Case) -> Cause:
     if last is not None:
         text = f"logged d_acc is {last.mean:.3f} up to step {case.logged.step}: no fall in the curve"
         return cause_of("collapsed", "ruled-out", text, **evidence)
-    return cause_of("collapsed", "untested", "no logged d_acc and no fixed-set score", "score this checkpoint (e)")
+    return cause_of("collapsed", "untested", "no logged d_acc and no fixed-set score", SCORE_IT)
 
 
 def _fell(case: Case) -> bool:

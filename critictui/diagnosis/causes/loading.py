@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import accounts_best, best_landing, cause_of, without_simulation
+from critictui.diagnosis.causes.common import SCORE_IT, accounts_best, best_landing, cause_of, without_simulation
 from critictui.diagnosis.finding import Cause, CauseVerdict
+from critictui.scoring.fixed_set import FixedSet
 
 
 def head_missing(case: Case) -> Cause:
@@ -35,6 +36,8 @@ def head_missing(case: Case) -> Cause:
         f"margin of {v.mean('margin'):.2f} ± {v.std('margin'):.2f}; "
     )
     ending = f"the real head gives {real.mean('d_acc'):.2f}."
+    if not case.claimed:
+        return cause_of("head-missing", "ruled-out", f"{sentence}the test's number is the real head's, {real.mean('d_acc'):.2f}: critictui loads strictly.", **evidence)  # fmt: skip
     if case.real_lands:
         return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real.mean('d_acc'):.2f}.", **evidence)  # fmt: skip
     if not best.lands:
@@ -67,6 +70,21 @@ def wrong_tokenizer(case: Case) -> Cause:
     said = [w for w in score.warnings if "tokenizer" in w] if score is not None else []
     if said:
         return cause_of("wrong-tokenizer", "likely", said[0], "make the fixed set with the checkpoint's own tokenizer")
-    if score is not None:
+    made_with = str(case.fixed_set.header.get("tokenizer_sha256") or "") if case.fixed_set is not None else ""
+    own = case.simulation.tokenizer if case.simulation is not None else ""
+    if made_with and own and made_with != own:
+        return cause_of("wrong-tokenizer", "likely", "the fixed set's tokens were made with another tokenizer than the checkpoint's",
+                      "make the fixed set with the checkpoint's own tokenizer", checkpoint=own, fixed_set=made_with)  # fmt: skip
+    if case.fixed_set is not None and not _has_ids(case.fixed_set):
+        return cause_of(
+            "wrong-tokenizer",
+            "ruled-out",
+            "the fixed set holds texts alone, which the checkpoint's own tokenizer tokenises",
+        )
+    if score is not None or (made_with and own):
         return cause_of("wrong-tokenizer", "ruled-out", "the fixed set was made with the checkpoint's tokenizer")
-    return cause_of("wrong-tokenizer", "untested", "no fixed-set score of this checkpoint", "score it (e)")
+    return cause_of("wrong-tokenizer", "untested", "no fixed-set score of this checkpoint", SCORE_IT)
+
+
+def _has_ids(fixed_set: FixedSet) -> bool:
+    return any(r.ids is not None for p in fixed_set.prompts for r in (p.teacher, *p.students))

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
+
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import cause_of, simulated
+from critictui.diagnosis.causes.common import FAR, NEAR, cause_of, simulated
 from critictui.diagnosis.finding import Cause
 from critictui.diagnosis.replay import difference_in_words
 
@@ -26,9 +28,31 @@ def score_definition(case: Case) -> Cause:
 
 
 def accuracy_definition(case: Case) -> Cause:
-    """Soft against hard, ties as wins or losses."""
+    """Soft against hard, ties as wins or losses: in the test, or in what training logs."""
+    logged_soft = _logged_soft(case)
+    if logged_soft is not None:
+        return logged_soft
     return simulated(case, "accuracy-definition", "The accuracy is defined differently.",
                       "count teacher > student, and report ties beside it")  # fmt: skip
+
+
+def _logged_soft(case: Case) -> Cause | None:
+    """Some forks log mean sigmoid(T - S) as d_acc: then the logged curve is this checkpoint's soft accuracy."""
+    own, logged = case.own, case.logged.d_acc
+    if own is None or logged is None or not math.isfinite(logged.error) or case.real_lands is False:
+        return None
+    error = math.sqrt(max(own.d_acc * (1 - own.d_acc), 1e-6) / max(own.pairs, 1))
+    hard, soft = logged.differs(own.d_acc, error), logged.differs(own.soft, error)
+    margin = case.logged.margin
+    same_margin = margin is None or not own.margin or 0.8 < margin.mean / own.margin < 1.25
+    if hard <= FAR or soft > NEAR or not same_margin:
+        return None
+    return cause_of(
+        "accuracy-definition", "likely",
+        f"Training logs {logged.mean:.3f}: that is this checkpoint's soft accuracy, mean sigmoid(T - S), {own.soft:.3f} on the fixed set; the share of pairs won is {own.d_acc:.3f}.",
+        "compare the logged curve with the score's d_acc_soft, or log teacher > student",
+        logged=logged.mean, soft=own.soft, hard=own.d_acc,
+    )  # fmt: skip
 
 
 def eos_mismatch(case: Case) -> Cause:

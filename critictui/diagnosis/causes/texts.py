@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping
 
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, cause_of, simulated
+from critictui.diagnosis.causes.common import FAR, SCORE_IT, cause_of, simulated
+from critictui.diagnosis.causes.curve import agrees
+from critictui.diagnosis.conduct import LENGTH_BIAS
 from critictui.diagnosis.finding import Cause
 from critictui.scoring.set_faults import echoed_share, garbled_share
 
@@ -35,6 +37,13 @@ def sampling_mismatch(case: Case) -> Cause:
             )  # fmt: skip
     if case.claimed and case.real_lands is False and any(x.lands for x in case.ranked()):
         return cause_of("sampling-mismatch", "unlikely", "a mistake in the scoring accounts for the numbers" + (f" ({words})" if words else ""), **evidence)  # fmt: skip
+    if words and agrees(case):
+        return cause_of(
+            "sampling-mismatch",
+            "unlikely",
+            f"responses were sampled differently ({words}), but the numbers agree",
+            **evidence,
+        )
     if words:
         return cause_of("sampling-mismatch", "likely", f"responses were sampled differently: {words}",
                       "make the fixed set with the training's parameters", **evidence)  # fmt: skip
@@ -89,11 +98,15 @@ def prompt_garbled(case: Case) -> Cause:
 
 def length_bias(case: Case) -> Cause:
     """Does the score follow the response's length?"""
-    score = case.score
-    if score is None or not math.isfinite(score.length_bias):
-        return cause_of("length-bias", "untested", "no fixed-set score of this checkpoint", "score it (e)")
-    r = score.length_bias
-    if abs(r) > 0.3:
+    r = case.score.length_bias if case.score is not None else None
+    if r is None and case.simulation is not None:
+        r = case.simulation.length_bias
+    if r is None or not math.isfinite(r):
+        return cause_of("length-bias", "untested", "no fixed-set score of this checkpoint", SCORE_IT)
+    if abs(r) > LENGTH_BIAS and (agrees(case) or case.real_lands is False):
+        why = "but the numbers agree" if agrees(case) else "but the test's numbers are not the real head's"
+        return cause_of("length-bias", "unlikely", f"score follows length (Spearman {r:+.2f}), {why}", spearman=r)
+    if abs(r) > LENGTH_BIAS:
         return cause_of("length-bias", "likely", f"score follows length (Spearman {r:+.2f}): a test with other lengths gives another d_acc",
                       "balance lengths in the training pairs, or compare within length bands", spearman=r)  # fmt: skip
     return cause_of("length-bias", "ruled-out", f"score hardly follows length (Spearman {r:+.2f})", spearman=r)
