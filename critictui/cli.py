@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -269,6 +270,7 @@ def watch(
         return watch_headless(target, config)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise InputError("watch needs a terminal; use `critictui check RUN_DIR`, or `watch --headless RUN_DIR`")
+    gc.disable()  # the start makes hundreds of thousands of objects that stay; the screen turns it on again
     from critictui.tui.app import watch as watch_on_screen
 
     return watch_on_screen(target, config)

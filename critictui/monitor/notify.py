@@ -9,16 +9,17 @@ import shlex
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from critictui.health.alert import SEVERITIES, Alert, Severity
 from critictui.run.facts import RunSnapshot
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 SECONDS = 300.0
 """Default of `min_seconds`: the same rule of the same run is not sent more often."""
@@ -80,13 +81,19 @@ def ways(config: Mapping[str, object]) -> tuple[list[tuple[str, Callable[[Messag
         ("command", partial(_run_command, command)) for command in _texts(config, "command", problems, whole=True)
     ]
     for address in _texts(config, "webhook", problems):
-        parts = urllib.parse.urlsplit(address)
+        parts = _split(address)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             problems.append("notify: webhook must be an address that begins with http:// or https://")
             continue
         found.append((f"webhook {parts.scheme}://{parts.hostname}", partial(_post, address)))
     found += [(f"apprise {a.split(':', 1)[0]}", partial(_apprise, a)) for a in _texts(config, "apprise", problems)]
     return found, problems
+
+
+def _split(address: str) -> SplitResult:
+    from urllib.parse import urlsplit
+
+    return urlsplit(address)
 
 
 def _texts(config: Mapping[str, object], key: str, problems: list[str], *, whole: bool = False) -> list[str]:
@@ -140,6 +147,8 @@ def _run_command(command: str, message: Message) -> str:
 def _post(address: str, message: Message) -> str:
     """`text` is what Slack, Mattermost and their like show; the rest is for programs."""
     body = {"text": f"{message.title}\n{message.message}\n{message.advice}", **asdict(message)}
+    import urllib.request  # with http and ssl 40 ms of the start that few have a use for
+
     request = urllib.request.Request(  # noqa: S310  only http and https get here
         address, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
     )

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Audit, Checkpoint
-from critictui.checkpoint.find import find_checkpoints
 from critictui.monitor.guard import Guard
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
 
+HEAD_START = 0.4
+"""Seconds that the first chart has to itself: this thread's imports and looks would hold Python's lock meanwhile."""
 SCORES_EVERY = 1.0
 CHECKPOINTS_EVERY = 4.0
 _SHARE = 20
@@ -47,6 +47,8 @@ class _Looked:
 
     def look(self) -> bool:
         """Whether anything is different from the last look."""
+        from critictui.checkpoint.find import find_checkpoints
+
         before = self.facts
         scores = self.guard.call("scores", self.results.poll, before.scores)
         checkpoints: Sequence[Checkpoint] = before.checkpoints
@@ -75,6 +77,8 @@ class _Looked:
 
     def _audit_one(self, checkpoints: Sequence[Checkpoint]) -> None:
         """The newest complete checkpoint that has not been audited as it is now."""
+        from critictui.checkpoint.audit import audit
+
         for checkpoint in [c for c in checkpoints if c.state == "complete"][:_MOST_AUDITS]:
             stamp = (checkpoint.modified, checkpoint.size)
             known = self.audited.get(checkpoint.path)
@@ -127,6 +131,7 @@ class Side:
         return looked.facts if looked is not None else SideFacts()
 
     def _run(self) -> None:
+        self._stop.wait(HEAD_START)
         while not self._stop.is_set():
             self._wake.clear()
             with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Iterable
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 _MOST_ERRORS = 200
 """So many errors are no accident any more: the app ends instead of writing them down for ever."""
+
+
+_SETTLED = 2.0
+"""Seconds after which a start is over."""
 
 
 class CriticApp(Shell):
@@ -99,7 +104,8 @@ class CriticApp(Shell):
             self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
 
     def on_ready(self) -> None:
-        """The first frame is painted: read."""
+        """The first frame is painted: read. Garbage is collected again once the first charts are there."""
+        self.set_timer(_SETTLED, _collect_garbage)
         if self._watching:
             self._start_watching()
 
@@ -264,6 +270,11 @@ class CriticApp(Shell):
         """What the command palette offers."""
         del screen
         yield from self.palette_commands()
+
+
+def _collect_garbage() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def watch(target: Path, config: Config) -> int:
