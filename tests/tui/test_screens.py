@@ -87,11 +87,13 @@ async def test_a_screen_reads_as_it_did(
     assert text == snapshot
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("screen", KEYS)
 def test_a_screen_looks_as_it_did(
     screen: str,
     theme: str,
+    size: tuple[int, int],
     case: Snapshot,
     make_app: Callable[..., CriticApp],
     settle: Settle,
@@ -104,4 +106,4 @@ def test_a_screen_looks_as_it_did(
         await settle(pilot)
         await go_to(screen, pilot, settle)
 
-    assert snap_compare(app, run_before=show, terminal_size=(80, 24))
+    assert snap_compare(app, run_before=show, terminal_size=size)
