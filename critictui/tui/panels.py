@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -137,7 +138,7 @@ def spec_panel(snapshot: Snapshot, spec: PanelSpec) -> Panel:
     data = ChartData(
         title=spec.title,
         lines=tuple(lines),
-        references=spec.references,
+        references=(*spec.references, *thresholds(main, wanted)),
         seams=seams(main),
         marks=marks(main, wanted),
         points=fixed_points(main, spec.fixed),
@@ -158,7 +159,8 @@ def tag_panel(snapshot: Snapshot, tag: str, *, pinned: bool = False) -> Panel:
             lines.append(Line(label or tag, series, "main", run=number))
     first = main.run.series.get(tag)
     known = {tag} | ({first.name} if first is not None else set())
-    data = ChartData(title=tag, lines=tuple(lines), seams=seams(main), marks=marks(main, known))
+    limits = thresholds(main, known)
+    data = ChartData(title=tag, lines=tuple(lines), references=limits, seams=seams(main), marks=marks(main, known))
     where = f" Read from {first.source} ({first.kind})." if first is not None else ""
     return Panel(tag, data, (tag,), f"{tag}: one metric of the run.{where}", pinned)
 
@@ -175,6 +177,16 @@ def marks(main: WatchedRun, metrics: set[str]) -> tuple[AlertMark, ...]:
         for alert in main.judgement.alerts
         if alert.fired_step is not None and alert.metric in metrics
     )
+
+
+def thresholds(main: WatchedRun, metrics: set[str]) -> tuple[Reference, ...]:
+    """The thresholds that these metrics are beyond now; of alerts that the user has seen, none."""
+    found: dict[float, Reference] = {}
+    for alert in main.judgement.alerts:
+        shown = alert.state == "firing" and alert.key not in main.acknowledged and alert.metric in metrics
+        if shown and math.isfinite(alert.threshold):
+            found.setdefault(alert.threshold, Reference(alert.threshold, "threshold", "threshold"))
+    return tuple(found.values())
 
 
 def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:

@@ -289,7 +289,7 @@ async def test_the_verdict_comes_first_and_the_chosen_finding_shows_its_evidence
         await pilot.press("d")
         await settle(pilot)
         text = text_of(pilot.app)  # type: ignore[arg-type]
-        assert text.splitlines()[1].strip().startswith("▲ broken: 1 critical, 1 warning")
+        assert text.splitlines()[1].strip().startswith("▲ broken: a second load differs (1 critical, 1 warning)")
         assert "do: load it strictly" in text
         assert "difference" in text
         await pilot.press("down")

@@ -24,6 +24,8 @@ _STYLES = {
     "untested": "$foreground-muted", "ruled-out": "$text-success",
     "broken": "bold $text-error", "doubtful": "bold $text-warning", "sound": "bold $text-success",
 }  # fmt: skip
+_ABOUT_VALUES = {"value-collapse", "value-outliers", "collapsed", "eos-mismatch"}
+"""Findings that the values along the response show best."""
 _LEAST_PLOT, _MOST_PLOT = 12, 40
 
 
@@ -58,7 +60,7 @@ def sign_of(state: str, glyphs: Glyphs) -> str:
 
 def item_line(item: Item, width: int, glyphs: Glyphs) -> Content:
     """`▲ critical  head-missing    a second load gives other scores`."""
-    name = 18 if width >= 70 else 0
+    name = 20 if width >= 70 else 0
     return cells(
         [
             (joined((f"{item.sign} {item.state}", item.style)), 11, "left"),
@@ -76,21 +78,26 @@ def diagnosis_lead(diagnosis: Diagnosis, glyphs: Glyphs, *, measured: bool) -> C
     said = ", ".join(f"{n} {severity}" for severity, n in count.items())
     basis = "" if measured else "; so far from its files alone"
     sign = sign_of(diagnosis.verdict, glyphs)
-    return joined(
-        (f"{sign} {diagnosis.verdict}", _STYLES[diagnosis.verdict]), f": {said or 'nothing was found'}{basis}"
-    )
+    worst = diagnosis.findings[0].message if diagnosis.findings else "nothing was found"
+    more = f" ({said})" if said else ""
+    return joined((f"{sign} {diagnosis.verdict}", _STYLES[diagnosis.verdict]), f": {worst}{more}{basis}")
 
 
 def diagnosis_items(diagnosis: Diagnosis, glyphs: Glyphs) -> list[Item]:
     """Findings, worst first, then the numbers they were judged from."""
     facts = diagnosis.facts
+    profile = profile_chart(facts)
     items = [
-        Item(sign_of(f.severity, glyphs), f.severity, f.id, f.message, _finding_detail(f)) for f in diagnosis.findings
-    ]
+        Item(
+            sign_of(f.severity, glyphs), f.severity, f.id, f.message, _finding_detail(f),
+            profile if f.id in _ABOUT_VALUES else None,
+        )
+        for f in diagnosis.findings
+    ]  # fmt: skip
     if "d_acc" in facts:
         behaviour = _behaviour_words(facts)
         sentence = f"d_acc {_figure(facts.get('d_acc'))}, margin {_figure(facts.get('margin'))}, token values"
-        items.append(Item(glyphs.dot, "numbers", "behaviour", sentence, lambda width: behaviour, profile_chart(facts)))
+        items.append(Item(glyphs.dot, "numbers", "behaviour", sentence, lambda width: behaviour, profile))
     loaded = _loaded_words(facts)
     items.append(Item(glyphs.dot, "numbers", "loaded", _loaded_sentence(facts), lambda width: loaded))
     return items

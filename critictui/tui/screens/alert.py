@@ -115,6 +115,8 @@ def evidence_panel(snapshot: Snapshot, alert: Alert) -> Panel | None:
 
 def _with_threshold(panel: Panel, alert: Alert) -> Panel:
     line = Reference(alert.threshold, "threshold", "threshold")
+    if line in panel.data.references:
+        return panel
     return replace(panel, data=replace(panel.data, references=(*panel.data.references, line)))
 
 

@@ -87,7 +87,6 @@ class CheckpointScreen(RunScreen):
             return
         importlib.import_module("critictui.tui.evaluate").score(self.shell, chosen)
 
-
     def _evaluate(self, what: str) -> None:
         chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
         if chosen is not None and can_evaluate(what):

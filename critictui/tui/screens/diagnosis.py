@@ -119,7 +119,7 @@ class SamplesScreen(RunScreen):
 
 
 _COLUMNS = (
-    ("score", 8, "right"), ("role", 8, "left"), ("mean", 7, "right"), ("min", 7, "right"), ("max", 7, "right"),
+    ("score", 8, "right"), ("role", 8, "left"), ("mean", 8, "right"), ("min", 8, "right"), ("max", 8, "right"),
     ("scored/tokens", 13, "right"), ("prompt", 7, "right"), ("eos", 4, "left"),
 )  # fmt: skip
 

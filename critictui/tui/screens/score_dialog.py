@@ -199,7 +199,9 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
     if placement.device == "cpu":
         took = f"about {words.duration(plan.cpu_seconds)}" if plan.cpu_seconds is not None else "an unknown time"
         ram = plan.audit.parameters * 4 if plan.audit is not None else 0
-        said.append(plain(f"{took} on {plan.cores} cores, in single precision ({words.size(ram)} of memory)"))
+        said.append(
+            plain(f"{took} of computing on {plan.cores} cores, in single precision ({words.size(ram)} of memory)")
+        )
     if share and placement.device != "cpu":
         warned = "shared with training at its present use: if training grows, one of them runs out of memory"
         said.append(plain(f"{glyphs.warning} {warned}", "$text-warning"))
