@@ -15,6 +15,8 @@ SMALL_STD = 0.1
 LARGE_VALUE = 10.0
 """The report's thresholds for scores (mean 5, standard deviation 0.1 and 5) and token values (10)."""
 LENGTH_BIAS = 0.3
+WEAK = 0.55
+"""A d_acc whose interval reaches down to here is little to train against: the report's healthy range begins at 0.7."""
 FEW_PAIRS = 50
 """Below this a d_acc of 0.6 cannot be told from chance (Wilson, 95 %)."""
 _DEAD = 0.05
@@ -58,10 +60,10 @@ def behaviour_findings(b: Behaviour) -> Iterator[Finding]:
             share=b.above_10,
             largest=worst,
         )
-    small = b.values.std < SMALL_STD or min(b.teacher.std, b.student.std) < SMALL_STD
-    if small:
+    dead, orders = b.values.std < SMALL_STD, b.d_acc_low > 0.5 or b.d_acc_high < 0.5
+    if dead or (orders and min(b.teacher.std, b.student.std) < SMALL_STD):
         yield _spread(b)
-    if not small or b.d_acc_low > 0.5 or b.d_acc_high < 0.5:
+    if not dead or orders:
         yield from _discrimination(b)
     for where, std in (("first", b.first_token_std), ("last", b.last_token_std)):
         if std < _DEAD * b.values.std:
@@ -71,7 +73,7 @@ def behaviour_findings(b: Behaviour) -> Iterator[Finding]:
                 f"values at the {where} token hardly differ between responses (std {std:.3g}; over all tokens {b.values.std:.3g}): do not score by that token alone",
                 std=std,
             )
-    if abs(b.length_spearman) > LENGTH_BIAS:
+    if abs(b.length_spearman) > LENGTH_BIAS and b.echoed <= 0.5:  # a repeated prompt makes students long: no bias
         yield finding(
             "length-bias",
             "warning",
@@ -79,6 +81,7 @@ def behaviour_findings(b: Behaviour) -> Iterator[Finding]:
             "balance lengths in the pairs that it is trained on",
             spearman=b.length_spearman,
         )
+    yield from _texts(b)
 
 
 def _spread(b: Behaviour) -> Finding:
@@ -126,7 +129,7 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
         )
     elif b.d_acc_low <= 0.5 <= b.d_acc_high:
         numbers = f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs"
-        if b.pairs < 50:
+        if b.pairs < FEW_PAIRS:
             yield finding(
                 "by-chance",
                 "info",
@@ -144,6 +147,15 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
                 d_acc=b.d_acc,
                 margin=b.margin,
             )
+    elif 0.5 < b.d_acc_low <= WEAK and b.pairs >= FEW_PAIRS:
+        yield finding(
+            "collapsed",
+            "warning",
+            f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs, margin {b.margin:.2f}: hardly better than chance",
+            "fine for a critic that has just begun; otherwise look where the logged curve fell",
+            d_acc=b.d_acc,
+            margin=b.margin,
+        )
     elif b.d_acc_high < 0.5:
         yield finding(
             "collapsed",

@@ -70,12 +70,14 @@ def _once(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _files(checkpoint: Checkpoint, audit: Audit | None, problem: str) -> Iterator[Finding]:
-    if checkpoint.state != "complete":
+    whole = checkpoint.state == "complete"
+    if not whole:
         yield finding(
             "incomplete",
             "critical",
             f"{checkpoint.path.name}: {checkpoint.reason or checkpoint.state}",
             "wait until it is whole, or take the step before",
+            files=[message for _, message in audit.problems] if audit is not None else [problem],
         )
     if audit is None:
         if problem:
@@ -85,7 +87,7 @@ def _files(checkpoint: Checkpoint, audit: Audit | None, problem: str) -> Iterato
     for id_, message in audit.problems:
         if zero and id_ == "weights-damaged" and message.endswith("every weight is 0"):
             continue  # said of the head below, where it has a name of its own
-        if id_ != "incomplete" or checkpoint.state == "complete":
+        if whole or id_ not in {"incomplete", "weights-damaged"}:  # what is not whole cannot be read either
             yield finding(
                 id_,
                 "critical",

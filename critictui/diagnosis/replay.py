@@ -21,6 +21,8 @@ _TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "bfloat16": 3e-2, "float16": 5e-
 """Largest difference, relative to the spread of the scores, that rounding alone explains: measured on tiny critics as
 twice the largest error between two orders of summation, and for 16-bit types between a 16-bit and a 32-bit run."""
 _CORRELATED = 0.9
+_ONE_STEP = 0.98
+"""Correlation above which the weights may be those of one update later."""
 _LEAST = 4
 """Fewer responses than this cannot tell a recipe."""
 
@@ -173,12 +175,14 @@ def in_words(replay: Replay) -> str:
         return f"only {n} responses have a finite score on both sides: too few to tell a recipe"
     if replay.reproduced:
         error = replay.asked.comparison.max_error
-        return f"the recipe reproduces the {n} recorded scores (largest difference {error:.2g})"
+        return f"the recipe reproduces the {n} recorded scores (largest difference {error:.2g}){_alike(replay)}"
     if replay.found is not None:
         words = difference_in_words(replay.found.recipe, replay.asked.recipe)
         detail = f" ({replay.found.detail})" if replay.found.detail else ""
         error = replay.found.comparison.max_error
-        return f"{words}{detail}: that reproduces the {n} recorded scores (largest difference {error:.2g})"
+        return (
+            f"{words}{detail}: that reproduces the {n} recorded scores (largest difference {error:.2g}){_alike(replay)}"
+        )
     c = replay.asked.comparison
     how = {
         "shifted": f"they are shifted by {c.shift:+.4g}, the same for every response",
@@ -186,7 +190,35 @@ def in_words(replay: Replay) -> str:
         "correlated": f"they follow the recorded ones loosely (r = {c.correlation:.3f})",
         "unrelated": f"they have little to do with the recorded ones (r = {c.correlation:.3f})",
     }[c.relation]
-    return f"none of {replay.facts['candidates']} recipes reproduces the {n} recorded scores: {how}. The weights differ"
+    text = f"none of {replay.facts['candidates']} recipes reproduces the {n} recorded scores: {how}"
+    near = replay.nearest
+    if near is not replay.asked and near.comparison.correlation > max(_CORRELATED, c.correlation + 0.01):
+        words = difference_in_words(near.recipe, replay.asked.recipe)
+        text += f". Nearest (r = {near.comparison.correlation:.4f}): {words}"
+    if c.relation in {"shifted", "scaled"}:
+        return f"{text}. Every order is the same, so d_acc is too"
+    if near.comparison.correlation > _ONE_STEP:
+        return f"{text}. So near a miss is what scores recorded before the step's update give"
+    return f"{text}. These are not the weights that recorded them"
+
+
+def _alike(replay: Replay) -> str:
+    if not replay.alike:
+        return ""
+    others = "; ".join(_named(c) for c in replay.alike[:3])
+    count = "1 other recipe does" if len(replay.alike) == 1 else f"{len(replay.alike)} other recipes do"
+    return f". On these responses {count} so too ({others})"
+
+
+def _named(candidate: Candidate) -> str:
+    r = candidate.recipe
+    parts = [f"{r.pooling}, eos {r.eos}, alignment {r.alignment}"]
+    parts += [
+        f"{n.replace('_', ' ')} {getattr(r, n)}" for n in ("max_prompt_tokens", "max_response_tokens") if getattr(r, n)
+    ]
+    if r.tokens != "concat":
+        parts.append(f"tokens {r.tokens}")
+    return ", ".join([*parts, *([candidate.detail] if candidate.detail else [])])
 
 
 def replay_json(replay: Replay) -> dict[str, object]:

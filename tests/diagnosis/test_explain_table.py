@@ -32,6 +32,8 @@ from critictui.worker.samples import read_samples  # noqa: E402
 from critictui.worker.score import score_critic  # noqa: E402
 from critictui.worker.simulate import simulate  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("diagnosis")
+
 PAIRS = 300
 CUT = 42
 """A length that leaves the demo's students a few tokens behind their prompts; `Naive.cut` cuts there too."""

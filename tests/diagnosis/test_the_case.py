@@ -29,6 +29,8 @@ from critictui.scoring.recipe import Recipe  # noqa: E402
 from critictui.worker.load import load_critic  # noqa: E402
 from critictui.worker.simulate import simulate  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("diagnosis")
+
 STEPS, BATCH, HIDDEN = 310, 12, 128
 
 SCRIPT = """
