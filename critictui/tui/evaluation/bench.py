@@ -23,6 +23,8 @@ Kind = Literal["score", "diagnose", "explain"]
 RunJob = Callable[[Job], Awaitable[Finished | Failed]]
 """Runs one job in the worker process; its progress is the bench's."""
 Offer = Literal["started", "waiting", "same", "full"]
+_MOST_INQUIRIES = 20
+"""Each holds a run's columns and a worker's answer."""
 _FRAME = 0.25
 """Seconds between two repaints of a job's line."""
 
@@ -137,6 +139,14 @@ class Bench:
             self._tell()
         elif self.state_of(key) == "running":
             self.cancel()
+
+    def remember(self, inquiry: Inquiry) -> Inquiry:
+        """Keep this inquiry; the oldest of very many goes, unless it is on the bench."""
+        self.inquiries[inquiry.key] = inquiry
+        for key in list(self.inquiries)[:-_MOST_INQUIRIES]:
+            if self.state_of(key) == "none":
+                del self.inquiries[key]
+        return inquiry
 
     async def close(self) -> None:
         """End everything; returns when the worker is gone."""

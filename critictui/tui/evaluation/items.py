@@ -276,12 +276,12 @@ def _sequence(value: object) -> Sequence[object]:
 
 
 def ways_table(ways: Sequence[Mapping[str, object]], claim: float, width: int, glyphs: Glyphs) -> Content:
-    """Each simulated way with its d_acc on a line from 0 to 1; `|` is the tested number."""
+    """Each simulated way with its d_acc on a line from 0 to 1; `|` is the test's number."""
     name = min(max((len(str(w.get("way", ""))) for w in ways), default=4), 22)
-    plot = min(max(width - name - 43, 0), _MOST_PLOT)
+    plot = min(max(width - name - 43, 0), _MOST_PLOT)  # name, 15 for d_acc, 2, 16 for the margin, 8 for the answer
     plot = plot if plot >= _LEAST_PLOT else 0
-    head = f"{'way to score':<{name}}  {'d_acc':<13}{'0' + ' ' * (plot - 2) + '1  ' if plot else ''}{'margin':<15}"
-    rows = [plain(head + "the test's numbers?", "$foreground-muted")]
+    head = f"{'way to score':<{name}}  {'d_acc':<15}{'0' + ' ' * (plot - 2) + '1  ' if plot else ''}{'margin':<16}"
+    rows = [plain(head + "lands?", "$foreground-muted")]
     for way in ways:
         d_acc, spread = _float(way.get("d_acc")), _float(way.get("d_acc_std"))
         number = f"{d_acc:.3f}" + (f" {glyphs.plus_minus}{spread:.3f}" if spread > 0 else "")
@@ -292,12 +292,14 @@ def ways_table(ways: Sequence[Mapping[str, object]], claim: float, width: int, g
         rows.append(
             joined(
                 (f"{label:<{name}}  ", "bold" if way.get("way") == "real" else ""),
-                f"{number:<13}",
+                f"{number:<15}",
                 (_dots(d_acc, spread, claim, plot, glyphs) + "  " if plot else ""),
-                f"{gap:<15}",
-                ("yes, within sampling error", "$text-warning") if lands else ("no", "$foreground-muted"),
+                f"{gap:<16}",
+                ("yes", "bold $text-warning") if lands else ("no", "$foreground-muted"),
             )
         )
+    mark = f"{'|' if glyphs.ascii else '│'} is the test's number; " if plot else ""
+    rows.append(plain(f"{mark}'yes': the test lies within sampling error of this way", "$foreground-muted"))
     return lines(rows)
 
 

@@ -152,7 +152,10 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     comparison = comparison_words(score)
     if comparison:
         said.append(plain(comparison))
-    bias = f"length bias {words.number(score.length_bias)} (rank correlation of score and length)"
+    known = math.isfinite(score.length_bias)
+    bias = (
+        f"length bias {words.number(score.length_bias) if known else 'unknown'} (rank correlation of score and length)"
+    )
     shorter = _number(score.extra.get("d_acc_shorter_wins"))
     if math.isfinite(shorter):
         bias += f", 'the shorter wins' alone has d_acc {shorter:.3f}"

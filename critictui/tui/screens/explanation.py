@@ -27,7 +27,7 @@ class ExplanationScreen(ReportScreen):
         "Why do training and test disagree? The test is this checkpoint's score on the fixed set, or numbers that you "
         "type after t: d_acc=0.4575 margin=0.01 teacher=-0.50 student=-0.49 pairs=400, and script=score.py to have a "
         "scoring script read (it is never run). The known mistakes are simulated on this very checkpoint and fixed "
-        "set; 'the test's numbers?' says which of them lands there. Causes come most likely first; Enter goes to the "
+        "set; 'lands' says which of them gives the test's numbers. Causes come most likely first; Enter goes to the "
         "evidence of one."
     )
     BINDINGS: ClassVar[list[BindingType]] = [*keys.EXPLANATION]

@@ -70,7 +70,7 @@ class ReportScreen(RunScreen):
         key = inquiry_key(self.kind.kind, self.kind.run_of(main), self._checkpoint)
         found = bench.inquiries.get(key)
         if found is None:
-            found = bench.inquiries[key] = self.kind(self.shell, bench, self._checkpoint, main)
+            found = bench.remember(self.kind(self.shell, bench, self._checkpoint, main))
         self.inquiry = found
         self.run_worker(self._begin(found, main, confirmed=confirmed), name="inquiry", exit_on_error=False)
 

@@ -197,7 +197,7 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
         return plain(f"{glyphs.critical} {placement.message}{more}", "$text-error")
     said = [plain(placement.message)]
     if placement.device == "cpu":
-        took = f"about {words.duration(plan.cpu_seconds)}" if plan.cpu_seconds is not None else "an unknown time"
+        took = _time_words(plan.cpu_seconds)
         ram = plan.audit.parameters * 4 if plan.audit is not None else 0
         said.append(
             plain(f"{took} of computing on {plan.cores} cores, in single precision ({words.size(ram)} of memory)")
@@ -206,6 +206,12 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
         warned = "shared with training at its present use: if training grows, one of them runs out of memory"
         said.append(plain(f"{glyphs.warning} {warned}", "$text-warning"))
     return lines(said)
+
+
+def _time_words(seconds: float | None) -> str:
+    if seconds is None:
+        return "an unknown time"
+    return f"about {words.duration(seconds)}" if seconds >= 1 else "under a second"
 
 
 def _row(label: str, text: str) -> Content:

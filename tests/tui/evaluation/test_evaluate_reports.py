@@ -12,22 +12,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from critictui.diagnosis.finding import Cause, Diagnosis, Explanation, Finding
+from critictui.diagnosis.finding import Diagnosis, Explanation
 from critictui.diagnosis.script import DiagnosisError
 from critictui.monitor.snapshot import Snapshot
-from critictui.scoring.recipe import Recipe
-from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
-from critictui.scoring.results import save_result
-from critictui.scoring.statistics import compare_paired, pairs_of
-from critictui.scoring.summary import summarise
+from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.tui.app import CriticApp
-from critictui.tui.evaluation.inquiries import DiagnosisInquiry, ExplanationInquiry, question_from
+from critictui.tui.evaluation.inquiries import question_from
 from critictui.tui.evaluation.items import diagnosis_items, explanation_items, item_line, profile_chart, ways_table
 from critictui.tui.evaluation.pairs import chosen_pairs, pairs_of_rows
 from critictui.tui.evaluation.said import comparison_words, score_line
 from critictui.tui.glyphs import ASCII, UNICODE
 from critictui.tui.screens.diagnosis import DiagnosisScreen, SamplesScreen
-from critictui.tui.screens.explanation import ExplanationScreen
 from critictui.tui.screens.pairs import PairScreen, PairsScreen
 from critictui.tui.screens.report import report_path
 from critictui.tui.screens.scores import ScoresScreen
@@ -36,67 +31,26 @@ Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 TextOf = Callable[[CriticApp], str]
 
-HOSTILE = "a [bold]text[/] with \x1b]52;c;aGk=\x07 and \x1b[31mcolour, \u202ereversed"
-
-
-def make_rows(scores: list[tuple[float, list[float]]]) -> list[ResponseRow]:
-    """A teacher and its students a prompt."""
-    rows = []
-    for number, (teacher, students) in enumerate(scores):
-        for index, value in enumerate([teacher, *students]):
-            role = "student" if index else "teacher"
-            text = f"{role} of {number}" if number else HOSTILE
-            rows.append(
-                ResponseRow(f"p{number}", f"question {number}", role, max(index - 1, 0), text, value, 12, value, 1.0,
-                            value - 2, value + 2, False, "stop")
-            )  # fmt: skip
-    return rows
-
-
-def make_result(step: int, rows: list[ResponseRow], **extra: object) -> ScoreResult:
-    """Their score."""
-    return summarise(
-        rows, recipe=Recipe(), fixed_set=FixedSetRef("/sets/fixed.jsonl", "cd" * 32, 3, 5), step=step,
-        checkpoint=f"/runs/warmup-v10/global_step_{step}/critic", fingerprint=f"{step:032d}",
-        values={"mean": 0.5, "std": 1.5, "min": -4.0, "max": 5.0}, tokens=96, seconds={"total": 3.0}, device="cpu",
-        dtype="float32", versions={}, extra=extra,
-    )  # fmt: skip
-
-
 GROUPS = [(2.0, [0.5, 3.5]), (1.0, [1.0, -1.0]), (0.0, [0.25])]
+
+Rows = Callable[[list[tuple[float, list[float]]]], list[ResponseRow]]
 
 
 # --- pairs
 
 
-def test_pairs_come_worst_margin_first_and_ties_and_missing_scores_are_named() -> None:
-    pairs = pairs_of_rows(make_rows([*GROUPS, (float("nan"), [1.0])]))
+def test_pairs_come_worst_margin_first_and_ties_and_missing_scores_are_named(rows_of: Rows) -> None:
+    pairs = pairs_of_rows(rows_of([*GROUPS, (float("nan"), [1.0])]))
     assert [p.margin for p in pairs[:-1]] == [-1.5, -0.25, 0.0, 1.5, 2.0]
     assert [p.verdict for p in pairs] == ["wrong", "wrong", "tie", "right", "right", "no score"]
 
 
-def test_pairs_are_filtered_by_text_and_turned_round() -> None:
-    pairs = pairs_of_rows(make_rows(GROUPS))
+def test_pairs_are_filtered_by_text_and_turned_round(rows_of: Rows) -> None:
+    pairs = pairs_of_rows(rows_of(GROUPS))
     some = chosen_pairs(pairs, wrong_only=False, best_first=True, matches=lambda text: text == "question 1")
     assert [p.margin for p in some] == [2.0, 0.0]
     wrong = chosen_pairs(pairs, wrong_only=True, best_first=False, matches=lambda text: True)
     assert [p.verdict for p in wrong] == ["wrong", "wrong", "tie"]
-
-
-@pytest.fixture
-def scored(tmp_path: Path, made_of: Callable[..., Snapshot]) -> Snapshot:
-    """Two scored checkpoints on disk, the second compared with the first."""
-    before, after = make_rows([(1.0, [2.0, 0.0]), (0.0, [1.0, -1.0]), (3.0, [2.0])]), make_rows(GROUPS)
-    first = make_result(300, before)
-    compared = {"step": 300, "d_acc": first.d_acc, **compare_paired(pairs_of(after), pairs_of(before)).to_dict()}
-    second = make_result(310, after, previous=compared)
-    kept = [
-        dataclasses.replace(result, path=save_result(tmp_path / "run", result, rows))
-        for result, rows in ((first, before), (second, after))
-    ]
-    snapshot = made_of()
-    watched = dataclasses.replace(snapshot.watched[0], scores=tuple(kept))
-    return dataclasses.replace(snapshot, watched=(watched,))
 
 
 async def test_the_history_compares_each_score_with_the_one_before(
@@ -184,54 +138,20 @@ async def test_enter_on_a_scored_checkpoint_shows_its_score(scored: Snapshot, sh
         ({"step": 3, "p_value": "x", "d_acc_difference_ci": [None, 1]}, "- pts, p unknown"),
     ],
 )
-def test_a_foreign_comparison_in_a_result_file_harms_nothing(previous: object, said: str) -> None:
-    result = make_result(310, make_rows(GROUPS), previous=previous)
+def test_a_foreign_comparison_in_a_result_file_harms_nothing(
+    previous: object, said: str, rows_of: Rows, result_of: Callable[..., ScoreResult]
+) -> None:
+    result = result_of(310, rows_of(GROUPS), previous=previous)
     assert said in score_line(result, 120, UNICODE).plain
     assert (comparison_words(result) == "") == (said == "first of its set")
 
 
 # --- answers
 
-SAMPLE = {
-    "prompt_id": "p1", "role": "student", "text_chars": 30, "prompt_tokens": 9, "response_tokens": 12,
-    "scored_tokens": 11, "value_min": -2.0, "value_max": 3.0, "value_mean": 0.5, "score": 0.5, "ends_in_eos": True,
-    "truncated": False, "text": HOSTILE,
-}  # fmt: skip
-SPREAD = {"mean": 0.4, "std": 1.2, "min": -3.0, "max": 4.0, "n": 200}
-DIAGNOSIS = Diagnosis(
-    "broken",
-    (
-        Finding("head-missing", "critical", "a second load differs", {"difference": 0.7}, "load it strictly"),
-        Finding("length-bias", "warning", "score follows length", {"spearman": 0.41}, "balance lengths"),
-    ),
-    {
-        "checkpoint": "/runs/x", "step": 310, "parameters": 7_615_616_513, "dtypes": ["bfloat16"],
-        "head": {"weight_name": "score.weight", "mean": 0.001, "std": 0.02, "sha256": "0" * 64},
-        "d_acc": 0.4575, "d_acc_low": 0.409, "d_acc_high": 0.506, "margin": 0.01, "pairs": 400, "tie_rate": 0.0,
-        "teacher": SPREAD, "student": SPREAD, "values": SPREAD, "above_10": 0.0,
-        "profile_teacher": [0.1 * i for i in range(20)], "profile_student": [-0.1 * i for i in range(20)],
-        "samples": [SAMPLE, SAMPLE | {"score": -1.0, "role": "teacher", "scored_tokens": 0}],
-    },
-)  # fmt: skip
-WAYS = [
-    {"way": "real", "cause": "", "d_acc": 0.76, "d_acc_std": 0.0, "margin": 5.8, "margin_std": 0.0, "lands": False},
-    {"way": "random-head-hf", "cause": "head-missing", "d_acc": 0.47, "d_acc_std": 0.18, "margin": -0.01,
-     "margin_std": 0.1, "lands": True},
-]  # fmt: skip
-EXPLANATION = Explanation(
-    "Training logged d_acc 0.760 at step 310, the test says 0.458: most likely head-missing.",
-    (
-        Cause("head-missing", "likely", "A random head gives 0.47 ± 0.18", {"d_acc": 0.47}, "load it with score"),
-        Cause("by-chance", "ruled-out", "400 pairs: 40.9 to 50.6 %"),
-        Cause("sampling-mismatch", "untested", "no training config was found", {}, "show critictui the config"),
-    ),
-    {"logged_d_acc": 0.76, "test_d_acc": 0.4575, "simulated": WAYS},
-)  # fmt: skip
 
-
-def test_state_is_told_by_sign_and_word() -> None:
+def test_state_is_told_by_sign_and_word(diagnosis: Diagnosis, explanation: Explanation) -> None:
     for glyphs in (UNICODE, ASCII):
-        for items in (diagnosis_items(DIAGNOSIS, glyphs), explanation_items(EXPLANATION, glyphs)):
+        for items in (diagnosis_items(diagnosis, glyphs), explanation_items(explanation, glyphs)):
             lines = [item_line(item, 100, glyphs).plain for item in items]
             assert all(item.state in line for item, line in zip(items, lines, strict=True))
             assert len({item.sign for item in items}) >= 3
@@ -239,46 +159,24 @@ def test_state_is_told_by_sign_and_word() -> None:
                 assert all(line.isascii() or "±" in line for line in lines)
 
 
-def test_the_ways_stand_on_a_line_from_0_to_1_with_the_tested_number() -> None:
-    text = ways_table(WAYS, 0.4575, 120, UNICODE).plain
-    real, random = text.splitlines()[1:]
+def test_the_ways_stand_on_a_line_from_0_to_1_with_the_tested_number(explanation: Explanation) -> None:
+    ways = explanation.facts["simulated"]
+    assert isinstance(ways, list)
+    text = ways_table(ways, 0.4575, 120, UNICODE).plain
+    real, random = text.splitlines()[1:3]
     assert real.index("●") > random.index("◉")
     assert real.index("│") == random.index("◉")
     assert "0.470 ±0.180" in random
     assert "yes" in random
     assert "no" in real
-    assert ways_table(WAYS, float("nan"), 60, ASCII).plain.replace("±", "").isascii()
+    assert ways_table(ways, float("nan"), 60, ASCII).plain.isascii()
 
 
-def test_the_profile_is_a_chart_of_both_roles() -> None:
-    data = profile_chart(DIAGNOSIS.facts)
+def test_the_profile_is_a_chart_of_both_roles(diagnosis: Diagnosis) -> None:
+    data = profile_chart(diagnosis.facts)
     assert data is not None
     assert [(line.label, len(line.series)) for line in data.lines] == [("teacher", 20), ("student", 20)]
     assert profile_chart({"profile_teacher": [None, None]}) is None
-
-
-class Answered(DiagnosisInquiry):
-    """A diagnosis that is there."""
-
-    async def begin(self, main: object = None, *, confirmed: bool = False) -> None:
-        self.diagnosis, self._behaviour = DIAGNOSIS, ("", {})
-        self.stage, self.version = "done", 1
-        self._bench.told()
-
-
-class Explained(ExplanationInquiry):
-    """An explanation that is there."""
-
-    async def begin(self, main: object = None, *, confirmed: bool = False) -> None:
-        self.explanation, self.stage = EXPLANATION, "done"
-        self.version += 1
-        self._bench.told()
-
-
-@pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DiagnosisScreen, "kind", Answered)
-    monkeypatch.setattr(ExplanationScreen, "kind", Explained)
 
 
 @pytest.mark.usefixtures("answered")
