@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
 
 
+_LEAST_WATCHED = 120.0
+"""Seconds after which the highest use of a GPU that was seen is taken for its highest use."""
 _MOST_ERRORS = 200
 """So many errors are no accident any more: the app ends instead of writing them down for ever."""
 
@@ -176,6 +179,13 @@ class CriticApp(Shell):
             self.say(f"{critical[key].rule}: {critical[key].message}", "error")
             if self.config.bell:
                 self.bell()
+
+    def gpu_peaks(self) -> Mapping[int, int]:
+        """Known after two minutes and two steps: by then every phase of a training step was seen."""
+        main = self.snapshot.main if self.snapshot is not None else None
+        if self._gpu_watch is None or main is None or not main.run.pace or "CUDA_VISIBLE_DEVICES" in os.environ:
+            return {}
+        return self._gpu_watch.peaks(max(2 * main.run.pace, _LEAST_WATCHED))
 
     def on_gpu_read(self, message: GpuRead) -> None:
         """The header says it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -149,6 +149,10 @@ class Shell(Supervised, App[None]):
         self.keep(replace(self.state, pins=(*pins, tag) if pinned else tuple(p for p in pins if p != tag)))
         self.say(f"{tag} {'is on the dashboard now' if pinned else 'is off the dashboard'}")
         return pinned
+
+    def gpu_peaks(self) -> Mapping[int, int]:
+        """The highest use in bytes of each GPU, where it was watched for long enough to be known."""
+        return {}
 
     def leave(self, status: int) -> None:
         """Exit with this status; safe to call from any thread and from a signal handler."""

@@ -60,8 +60,8 @@ class AutoScore:
         checkpoint = self.next_one(main)
         if checkpoint is None:
             return
-        key, config = _key(checkpoint), self._app.config
-        plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, main.scores), "plan")
+        key, config, peaks = _key(checkpoint), self._app.config, self._app.gpu_peaks()
+        plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, main.scores, peaks), "plan")
         if plan.scored is not None:
             self._tried[key] = ATTEMPTS
         elif plan.problem:

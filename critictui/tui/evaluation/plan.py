@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
@@ -113,8 +114,17 @@ def no_set_words(run_dir: Path) -> str:
     )
 
 
-def make_plan(checkpoint: Checkpoint, run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Plan:
-    """Look at everything that can be looked at without torch; blocks for as long as the disk does. Never raises."""
+def make_plan(
+    checkpoint: Checkpoint,
+    run_dir: Path,
+    config: Config,
+    scores: Sequence[ScoreResult],
+    peaks: Mapping[int, int] = MappingProxyType({}),
+) -> Plan:
+    """Look at everything that can be looked at without torch; blocks for as long as the disk does. Never raises.
+
+    peaks: the highest use of GPUs in bytes, where it is known: one that training uses is refused without it.
+    """
     facts: Audit | None = None
     problems: list[str] = []
     try:
@@ -152,7 +162,7 @@ def make_plan(checkpoint: Checkpoint, run_dir: Path, config: Config, scores: Seq
         audit=facts,
         problem=problems[0] if problems else "",
         need=memory.need_bytes(parameters, recipe.dtype),
-        gpus=memory.read_gpus(),
+        gpus=tuple(replace(gpu, peak=peaks.get(gpu.index)) for gpu in memory.read_gpus()),
         cpu_seconds=memory.cpu_seconds(parameters, int(size / BYTES_PER_TOKEN)) if parameters and size else None,
         cores=len(os.sched_getaffinity(0)),
         scored=_scored(scores, facts, digest, recipe),
@@ -169,14 +179,28 @@ def _scored(scores: Sequence[ScoreResult], facts: Audit | None, digest: str, rec
     return None
 
 
+def settled(plan: Plan, device: str, *, share: bool) -> tuple[str, bool]:
+    """Where the plan puts a job for `device`, and whether it may share that GPU.
+
+    The worker does not know the highest use that was seen here, and would refuse a GPU in use: where the plan found
+    room above that use, it is told to go there.
+    """
+    choices = plan.choices(share=share)
+    chosen = next((c for c in choices if c.device == device), choices[0])
+    where = chosen.placement.device or device
+    gpu = next((g for g in plan.gpus if f"cuda:{g.index}" == where), None)
+    return where, share or (chosen.ok and gpu is not None and gpu.peak is not None)
+
+
 def order_for(plan: Plan, config: Config, device: str, *, share: bool) -> Order:
     """The checked order; raises InputError where something changed since the plan was made."""
+    where, shared = settled(plan, device, share=share)
     return order_score(
         plan.checkpoint.path,
-        replace(config, device=device),
+        replace(config, device=where),
         plan.fixed_set,
         run_dir=plan.run_dir,
-        share_gpu=share,
+        share_gpu=shared,
     )
 
 

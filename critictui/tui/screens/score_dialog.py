@@ -72,7 +72,8 @@ class ScoreDialog(Supervised, ModalScreen[None]):
     async def _look(self) -> None:
         config, scores = self.shell.config, self._main.scores
         checkpoint, run_dir = self._checkpoint, run_dir_of(self._main)
-        self._plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, scores), "plan")
+        peaks = self.shell.gpu_peaks()
+        self._plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, scores, peaks), "plan")
         wanted = next((i for i, c in enumerate(self._plan.choices(share=False)) if c.device == config.device), 0)
         self._show(wanted)
 

@@ -31,9 +31,10 @@ from critictui.tui.app import CriticApp
 from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation.auto import AutoScore
 from critictui.tui.evaluation.bench import Bench, Ended, RunJob, Task
-from critictui.tui.evaluation.plan import make_plan
+from critictui.tui.evaluation.plan import make_plan, order_for, settled
 from critictui.tui.evaluation.scoring import failure
 from critictui.tui.glyphs import UNICODE
+from critictui.tui.gpu import GpuWatch
 from critictui.tui.messages import SnapshotTaken
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.screens.score_dialog import ScoreDialog, device_words, plan_words
@@ -183,6 +184,28 @@ def test_the_user_may_share_a_gpu_but_never_beyond_its_head_room(case: Case, mon
     assert (auto.placement.device, first.ok, second.ok) == ("cuda:0", True, False)
     assert "your" not in device_words(plan, second, share=True, glyphs=UNICODE).plain
     assert "shared with training" in device_words(plan, first, share=True, glyphs=UNICODE).plain
+
+
+def test_a_gpu_whose_highest_use_is_known_is_judged_by_it(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "read_gpus", lambda: (GPU,))
+    calm = make_plan(case.checkpoint, case.run, Config(), (), {0: 120 << 30})
+    assert settled(calm, "auto", share=False) == ("cuda:0", True)
+    assert order_for(calm, Config(), "auto", share=False).job.options["share_gpu"] is True
+    swinging = make_plan(case.checkpoint, case.run, Config(), (), {0: 135 << 30})
+    assert settled(swinging, "auto", share=False) == ("cpu", False)
+    order = order_for(swinging, Config(), "auto", share=False)
+    assert (order.job.device, order.job.options["share_gpu"]) == ("cpu", False)
+
+
+def test_a_highest_use_counts_once_it_was_watched_for_long_without_a_gap() -> None:
+    watch = GpuWatch(lambda gpus: None)
+    watch.note({0: 100, 1: 5})
+    watch.note({0: 300, 1: 5})
+    watch.note({0: 200})
+    assert watch.peaks(0.0) == {0: 300}
+    assert watch.peaks(3600.0) == {}
+    watch.note({0: 1, 1: 2})
+    assert watch.peaks(0.0) == {0: 300, 1: 2}
 
 
 async def test_s_shares_the_gpu_in_the_dialogue(
