@@ -42,7 +42,7 @@ def diagnose(
     findings = [
         *_files(checkpoint, audit, problem),
         *(_head(audit) if audit is not None else ()),
-        *(_neighbours(audit, neighbours) if audit is not None else ()),
+        *(_neighbours(checkpoint.step, audit, neighbours) if audit is not None else ()),
         *(behaviour_findings(behaviour) if behaviour is not None else ()),
         *(history_findings(audit, scores) if audit is not None else ()),
     ]
@@ -131,12 +131,12 @@ def _head(audit: Audit) -> Iterator[Finding]:
         )
 
 
-def _neighbours(audit: Audit, neighbours: Sequence[Neighbour]) -> Iterator[Finding]:
+def _neighbours(step: int | None, audit: Audit, neighbours: Sequence[Neighbour]) -> Iterator[Finding]:
     head = audit.head
     for other in neighbours:
-        if other.audit.path == audit.path:
-            continue
-        name = f"step {other.checkpoint.step}" if other.checkpoint.step is not None else other.checkpoint.path.name
+        if other.audit.path == audit.path or step is None or other.checkpoint.step in {None, step}:
+            continue  # a merged or copied form of one step has the same weights rightly
+        name = f"step {other.checkpoint.step}"
         if other.audit.fingerprint == audit.fingerprint:
             yield finding(
                 "head-identical",
@@ -165,6 +165,7 @@ def _facts(
         "step": checkpoint.step,
         "layout": checkpoint.layout,
     }
+    facts["measured"] = behaviour is not None
     if audit is not None:
         facts |= {"parameters": audit.parameters, "dtypes": list(audit.dtypes), "fingerprint": audit.fingerprint}
         if audit.head is not None:

@@ -34,12 +34,22 @@ def _headline(case: Case, causes: tuple[Cause, ...]) -> str:
     named = [c for c in causes if c.verdict in {"proven", "likely"}]
     if named:
         sure = "it is" if named[0].verdict == "proven" else "most likely"
-        return f"{gap}: {sure} {named[0].id}. {named[0].message}"
+        return f"{gap}: {sure} {named[0].id}. {named[0].message}{_others(claim, named)}"
     if agrees(case):
         return f"{gap}: they agree."
     untested = [c for c in causes if c.verdict == "untested" and c.next_step]
     step = f" Next: {untested[0].next_step}." if untested else ""
     return f"{gap}: no cause is proven or likely yet.{step}"
+
+
+def _others(claim: Claim, named: list[Cause]) -> str:
+    """What else it may be, and which numbers would tell."""
+    others = [c.id for c in named[1:]]
+    if not others:
+        return ""
+    missing = claim.margin_or_difference is None or claim.level is None or claim.pairs is None
+    tell = " --claim teacher=..., --claim student=... and --pairs would tell them apart." if missing else ""
+    return f" It may also be {', '.join(others)}.{tell}"
 
 
 def _by_margin(case: Case, claim: Claim, causes: tuple[Cause, ...]) -> str:

@@ -1,9 +1,12 @@
 """Diagnoses and explanations as JSON, as plain text and as Markdown."""
 
+# ruff: noqa: E501  (a row is one sentence on one line)
+
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from critictui.diagnosis.finding import Cause, Diagnosis, Explanation, Finding
 
@@ -67,29 +70,92 @@ def plain(value: object) -> object:
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:
     """For a terminal without a screen: the verdict, then the findings, worst first."""
-    lines = [f"verdict: {diagnosis.verdict}"]
+    lines = [f"verdict: {_verdict(diagnosis)}"]
     for f in diagnosis.findings:
         lines.append(f"{_MARK[f.severity]} {f.id}: {f.message}")
         if f.advice:
             lines.append(f"     {f.advice}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"   {name:<12} {text}" for name, text in looked_at(diagnosis.facts))])
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    """`sound`, or how far it goes where nothing was measured."""
+    if diagnosis.verdict == "sound" and diagnosis.facts.get("measured") is False:
+        return "sound, as far as its files show: nothing was scored"
+    return diagnosis.verdict
+
+
+def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What was loaded and measured, as (name, words): said whether or not anything is wrong with it."""
+    rows: list[tuple[str, str]] = []
+    if "parameters" in facts:
+        dtypes = ", ".join(map(str, cast("Sequence[object]", facts["dtypes"])))
+        rows.append(
+            (
+                "weights",
+                f"{facts['parameters']:,} parameters, {dtypes}, {facts['layout']}, fingerprint {str(facts['fingerprint'])[:10]}",
+            )
+        )
+    head = facts.get("head")
+    if isinstance(head, Mapping):
+        bias = f", bias {head['bias']:.3g}" if head["bias"] is not None else ", no bias"
+        rows.append(("head", f"{head['weight_name']}: mean {head['mean']:.3g}, std {head['std']:.3g}{bias}"))
+    for role in ("teacher", "student"):
+        s = facts.get(role)
+        if isinstance(s, Mapping):
+            rows.append(
+                (
+                    f"{role}s",
+                    f"{s['n']} responses, mean {s['mean']:.2f}, std {s['std']:.2f}, {s['min']:.2f} to {s['max']:.2f}",
+                )
+            )
+    if "pairs" in facts:
+        rows.append(
+            (
+                "d_acc",
+                f"{facts['d_acc']:.3f} ({facts['d_acc_low']:.3f} to {facts['d_acc_high']:.3f}) on {facts['pairs']} pairs, margin {facts['margin']:.2f}, {facts['tie_rate']:.0%} ties",
+            )
+        )
+    values = facts.get("values")
+    if isinstance(values, Mapping):
+        rows.append(
+            (
+                "values",
+                f"{values['n']} tokens, mean {values['mean']:.2f}, std {values['std']:.2f}, {values['min']:.2f} to {values['max']:.2f}",
+            )
+        )
+    again = facts.get("second_load")
+    if isinstance(again, float) and math.isfinite(again):
+        same = "the same values to the bit" if again == 0 else f"values up to {again:.2g} apart"
+        rows.append(("second load", f"under another seed: {same}"))
+    return rows
 
 
 def explanation_text(explanation: Explanation) -> str:
     """For a terminal without a screen: the headline, then the causes in their order."""
     lines = [explanation.headline, ""]
-    for c in explanation.causes:
-        lines.append(f"{_MARK[c.verdict]} {c.verdict:<9}  {c.id}: {c.message}")
+    for ids, c in _together(explanation.causes):
+        lines.append(f"{_MARK[c.verdict]} {c.verdict:<9}  {', '.join(ids)}: {c.message}")
         if c.next_step and c.verdict != "ruled-out":
             lines.append(f"              next: {c.next_step}")
     return "\n".join(lines)
 
 
+def _together(causes: Sequence[Cause]) -> list[tuple[list[str], Cause]]:
+    """Causes of which the very same is to be said, in one line at the first one's place."""
+    same: dict[tuple[str, str, str], tuple[list[str], Cause]] = {}
+    for c in causes:
+        same.setdefault((c.verdict, c.message, c.next_step), ([], c))[0].append(c.id)
+    return list(same.values())
+
+
 def diagnosis_markdown(diagnosis: Diagnosis, title: str) -> str:
     """A report to paste into an issue or a chat."""
-    return _markdown(
-        f"Diagnosis of {title}", f"Verdict: **{diagnosis.verdict}**", [_row(f) for f in diagnosis.findings]
+    report = _markdown(
+        f"Diagnosis of {title}", f"Verdict: {_verdict(diagnosis)}", [_row(f) for f in diagnosis.findings]
     )
+    rows = [f"| {_cell(name)} | {_cell(text)} |" for name, text in looked_at(diagnosis.facts)]
+    return report + "\n".join(["", "| looked at | |", "| --- | --- |", *rows, ""]) if rows else report
 
 
 def explanation_markdown(explanation: Explanation, title: str) -> str:
@@ -119,4 +185,6 @@ def _markdown(heading: str, lead: str, rows: Sequence[tuple[str, str, str, str]]
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Foreign text (paths, tensor names, script lines) is text here too: no markup, no new row, no HTML."""
+    escaped = "".join(f"\\{c}" if c in "\\|`*_[]" else c for c in text)
+    return " ".join(escaped.replace("<", "&lt;").replace(">", "&gt;").split())

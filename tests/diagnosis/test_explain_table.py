@@ -26,6 +26,7 @@ from critictui.diagnosis.inquiry import Question, Subject, explanation_of, subje
 from critictui.diagnosis.script import read_script  # noqa: E402
 from critictui.scoring.read_set import read_fixed_set  # noqa: E402
 from critictui.scoring.recipe import PRESETS, Recipe  # noqa: E402
+from critictui.scoring.result import ScoreResult  # noqa: E402
 from critictui.worker.load import load_critic  # noqa: E402
 from critictui.worker.replay import replay  # noqa: E402
 from critictui.worker.samples import read_samples  # noqa: E402
@@ -49,6 +50,8 @@ class Bench:
     simulated: dict[str, object]
     simulated_last: dict[str, object]
     """The same under the recipe of the last token with EOS."""
+    own: ScoreResult
+    """critictui's score of the checkpoint on that fixed set."""
     others: list[object]
     """Pairs that no fixed set holds."""
     scratch: Path
@@ -68,6 +71,7 @@ def bench(demo_run, write_set, tmp_path_factory) -> Bench:
         run, critic, subject,
         simulate(critic, read_fixed_set(fixed), Recipe(), limits=(CUT,)),
         simulate(critic, read_fixed_set(small), PRESETS["gad"], limits=(CUT,)),
+        score_critic(critic, read_fixed_set(fixed), Recipe())[0],
         make_pairs(PAIRS, seed=99), scratch, demo_run,
     )  # fmt: skip
 
@@ -158,6 +162,21 @@ def case_accuracy_definition(bench: Bench, naive: type, write_set: Callable[...,
     return explained(bench, replace(claim, d_acc=soft))
 
 
+def case_logged_soft(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    """Training logs mean sigmoid(T - S) as d_acc, as some forks do; the test counts pairs won."""
+    subject = replace(bench.subject, scores=(bench.own,))
+    rng = np.random.default_rng(3)
+    curve = np.clip(bench.own.d_acc_soft + rng.normal(0, 0.01, 60), 0, 1)
+    lines = [
+        f"step:{i} - critic/d_acc:{a:.5f} - critic/score_diff:{bench.own.score_diff + rng.normal(0, 0.05):.5f}"
+        for i, a in enumerate(curve, 1)
+    ]
+    run = bench.scratch / "soft"
+    run.mkdir()
+    (run / "train.log").write_text("\n".join(lines) + "\n")
+    return explanation_of(read_run(run, Config()), subject, Question(), None, None)
+
+
 def case_prompt_garbled(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     garbled = [replace(p, prompt=str([{"role": "user", "content": p.prompt}])) for p in make_pairs(60, seed=5)]
     fixed = write_set(bench.scratch / "garbled.jsonl", garbled)
@@ -243,6 +262,7 @@ CASES: dict[str, tuple[str, Callable[..., Explanation]]] = {
     "the last token instead of the mean": ("score-definition", case_last_token),
     "another recipe than training's, replayed": ("score-definition", case_replayed_recipe),
     "soft accuracy against hard": ("accuracy-definition", case_accuracy_definition),
+    "soft accuracy in the training log": ("accuracy-definition", case_logged_soft),
     "the prompt echoed in the student's text": ("prompt-echo", case_prompt_echo),
     "str() of the chat as prompt": ("prompt-garbled", case_prompt_garbled),
     "max_length counts the prompt": ("truncation", case_truncation),
@@ -258,17 +278,19 @@ CASES: dict[str, tuple[str, Callable[..., Explanation]]] = {
 
 
 @pytest.mark.parametrize("fault", CASES)
-def test_a_fault_is_first_and_alone(fault, bench, naive, write_set):
+def test_a_fault_is_first_and_alone(fault, bench, naive, write_set, record_property):
     cause, build = CASES[fault]
     explanation = build(bench, naive, write_set)
+    record_property("causes", [fault, [[c.id, c.verdict] for c in explanation.causes]])
     named = [(c.id, c.verdict) for c in explanation.causes if c.verdict in {"proven", "likely"}]
     assert named, [(c.id, c.verdict, c.message) for c in explanation.causes]
     assert named[0][0] == cause, (named, explanation.causes[0].message)
     assert [c for c, _ in named] == [cause], [(c.id, c.verdict, c.message) for c in explanation.causes[:3]]
 
 
-def test_a_sound_test_has_no_cause(bench, naive):
+def test_a_sound_test_has_no_cause(bench, naive, record_property):
     explanation = explained(bench, measured(bench, naive, "right", bench.others))
+    record_property("causes", ["nothing", [[c.id, c.verdict] for c in explanation.causes]])
     assert not [c for c in explanation.causes if c.verdict in {"proven", "likely"}], explanation.headline
     assert "agree" in explanation.headline
 

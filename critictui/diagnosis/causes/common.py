@@ -12,6 +12,7 @@ FAR = 3.0
 """Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
 NEAR = 2.0
 OWN = "the test's number is critictui's own: loaded strictly, scored as the recipe says"
+NO_TEST = "there is no test to compare with"
 SCORE_IT = "score this checkpoint on a fixed set: `critictui score`, or key e"
 _ALIKE = 0.5
 """Difference of log densities within which two ways account for numbers alike."""
@@ -38,8 +39,13 @@ def without_simulation(case: Case, cause: str, where: str, evidence: Mapping[str
     if where:
         return cause_of(cause, "likely", f"The script can produce it.{where}",
                       "pass the measured numbers with --claim, to see whether they are that", **evidence)  # fmt: skip
+    if case.claim is None:
+        return cause_of(cause, "untested", NO_TEST, SCORE_IT)
     if not case.claimed:
         return cause_of(cause, "ruled-out", OWN)
+    if case.audit is None:
+        return cause_of(cause, "untested", "there is no checkpoint to simulate the mistake on",
+                        "pass the checkpoint that was tested (--checkpoint) and a fixed set (--fixed-set)")  # fmt: skip
     return cause_of(
         cause, "untested", "the mistake was not simulated", "give a fixed set (--fixed-set) to simulate it on"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, NEAR, SCORE_IT, cause_of
+from critictui.diagnosis.causes.common import FAR, NEAR, NO_TEST, SCORE_IT, cause_of
 from critictui.diagnosis.finding import Cause, CauseVerdict
 from critictui.scoring.statistics import wilson
 
@@ -71,7 +71,9 @@ def by_chance(case: Case) -> Cause:
 def train_average(case: Case) -> Cause:
     """Was the training number an average over steps, and does the last step say what the test says?"""
     last, run, claim = case.logged.d_acc, case.logged.d_acc_run, case.claim
-    if last is None or run is None or claim is None or claim.d_acc is None:
+    if claim is None or claim.d_acc is None:
+        return cause_of("train-average", "untested", NO_TEST, SCORE_IT)
+    if last is None or run is None:
         return cause_of("train-average", "untested", "no logged d_acc curve to compare an average with")
     error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.02
     evidence = {"last": last.mean, "run": run.mean, "test": claim.d_acc, "step": case.logged.step}
