@@ -411,3 +411,13 @@ def test_the_command_line_says_broken_with_status_1_for_a_checkpoint_without_a_h
     assert done.returncode == 1
     assert done.stdout.startswith("verdict: broken\n!! head-missing: ")
     assert "\x1b" not in done.stdout
+
+
+def test_the_documented_table_holds_these_faults_and_their_findings():
+    from docs.explain_table import PAGE, table_rows
+
+    _, *rows = table_rows(PAGE.read_text("utf-8"), "findings")
+    first = {fault: said.replace("*", "").split(", ")[0] for fault, said in rows}
+    expected = {fault: f"{id_} ({severity})" for fault, (id_, severity, _) in FINDINGS.items()}
+    assert {k: v for k, v in first.items() if k != "nothing"} == expected
+    assert "**" not in dict(rows)["nothing"]

@@ -300,3 +300,14 @@ def test_the_right_way_written_naively_is_critictuis_own(bench, naive, write_set
     result = own_result(bench, write_set(bench.scratch / "same.jsonl", bench.others))
     assert claim.d_acc == pytest.approx(result.extra["d_acc_ties_lose"])
     assert claim.margin == pytest.approx(result.score_diff, abs=1e-4)
+
+
+def test_the_documented_table_holds_these_faults_and_their_causes():
+    from docs.explain_table import PAGE, table_rows
+
+    heading, *rows = table_rows(PAGE.read_text("utf-8"), "causes")
+    named = {
+        fault: [heading[i] for i, cell in enumerate(cells, 1) if "proven" in cell or "likely**" in cell]
+        for fault, *cells in rows
+    }
+    assert named == {fault: [cause] for fault, (cause, _) in CASES.items()} | {"nothing": []}
