@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from critictui.checkpoint import find
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.config import Config
 from critictui.health.alert import Alert, Judgement
@@ -157,7 +158,7 @@ def test_a_part_that_fails_is_said_and_recovers(
     place, name = {
         "reader": (RunReader, "poll"),
         "judge": (Judge, "update"),
-        "checkpoints": (side, "find_checkpoints"),
+        "checkpoints": (find, "find_checkpoints"),
         "results": (ResultsFolder, "poll"),
         "search": (Scanner, "step"),
         "alarm log": (AlarmLog, "record"),
@@ -243,7 +244,7 @@ def test_scores_and_checkpoints_come_through_the_side_door(
     watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Checkpoint(run_dir / "global_step_5/critic", 5, "hf", "writing", "shard 1 of 2", 10, (), 0.0)
-    monkeypatch.setattr(side, "find_checkpoints", lambda *_, **__: [found])
+    monkeypatch.setattr(find, "find_checkpoints", lambda *_, **__: [found])
     write_steps(run_dir, 1, 6)
     _, listener = watching(run_dir)
     listener.until(lambda s: s.main is not None and s.main.checkpoints == (found,))

@@ -19,7 +19,7 @@ from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError
 from critictui.scoring.result_json import result_from_json, result_to_json
 from critictui.scoring.results import ResultsFolder, read_rows
-from critictui.worker import score, score_job
+from critictui.worker import forward, score, score_job
 from critictui.worker.load import load_critic
 from critictui.worker.model import Critic
 from critictui.worker.tokens import end_ids, prompt_ids, response_ids, template_hash, tokenise, tokenizer_hash
@@ -66,7 +66,7 @@ def test_scores_equal_those_that_training_recorded(trained: Critic, saved: dict[
     ends = end_ids(trained.tokenizer, trained.config, trained.checkpoint.path)
     assert all(int(ids[-1]) in ends for both in pairs for ids in both)
     sequences = [(o, ids[:-1]) for o, both in zip(openings, pairs, strict=True) for ids in both]
-    values = score.response_values(trained, sequences)
+    values = forward.response_values(trained, sequences)
     found = np.array([v.mean() for v in values]).reshape(-1, 2)
     np.testing.assert_allclose(found, recorded(saved), atol=1e-4)
     assert np.ptp(found) > 1  # the critic has learned something to be equal about
@@ -265,7 +265,7 @@ def test_pooling_alignment_and_eos_pick_the_values_they_name(
         critic, one("alpha", Response("river stone light", ids), Response("beta")), recipe
     )
     opening = prompt_ids(tokenizer, "alpha")
-    [values] = score.response_values(critic, [((), [*opening, *ids])])
+    [values] = forward.response_values(critic, [((), [*opening, *ids])])
     stop = len(opening) + len(ids) - (eos == "exclude")
     shift = alignment == "previous"
     used = values[len(opening) - shift : stop - shift]
