@@ -138,7 +138,7 @@ def spec_panel(snapshot: Snapshot, spec: PanelSpec) -> Panel:
     data = ChartData(
         title=spec.title,
         lines=tuple(lines),
-        references=(*spec.references, *thresholds(main, wanted)),
+        references=(*thresholds(main, wanted), *spec.references),
         seams=seams(main),
         marks=marks(main, wanted),
         points=fixed_points(main, spec.fixed),
@@ -180,12 +180,15 @@ def marks(main: WatchedRun, metrics: set[str]) -> tuple[AlertMark, ...]:
 
 
 def thresholds(main: WatchedRun, metrics: set[str]) -> tuple[Reference, ...]:
-    """The thresholds that these metrics are beyond now; of alerts that the user has seen, none."""
+    """The thresholds that these metrics are beyond now; of alerts that the user has seen, none.
+
+    Without a label: it would lie over that of a line beside it; the alert's own screen names its threshold.
+    """
     found: dict[float, Reference] = {}
     for alert in main.judgement.alerts:
         shown = alert.state == "firing" and alert.key not in main.acknowledged and alert.metric in metrics
         if shown and math.isfinite(alert.threshold):
-            found.setdefault(alert.threshold, Reference(alert.threshold, "threshold", "threshold"))
+            found.setdefault(alert.threshold, Reference(alert.threshold, kind="threshold"))
     return tuple(found.values())
 
 

@@ -40,12 +40,14 @@ def case(tmp_path: Path, made_of: Callable[..., Snapshot], monkeypatch: pytest.M
     monkeypatch.setattr("critictui.tui.navigation.can_evaluate", lambda what: False)
     monkeypatch.setattr("critictui.tui.screens.checkpoints.can_evaluate", lambda what: False)
     lines = [f"(TaskRunner pid=1) step:{n} - critic/d_acc:0.{700 + n} - critic/score_diff:5.{n}" for n in range(1, 61)]
-    (tmp_path / "train.log").write_text("\n".join([*lines, "a [bold]rollout[/] with \x1b[31mcolour\x1b[0m", ""]))
+    monkeypatch.chdir(tmp_path)
+    folder = Path("warmup-v10")
+    folder.mkdir()
+    (folder / "train.log").write_text("\n".join([*lines, "a [bold]rollout[/] with \x1b[31mcolour\x1b[0m", ""]))
     snapshot = made_of(rows=9)
-    run = dataclasses.replace(snapshot.watched[0].run, path=tmp_path, sources=(_source("train.log"),))
+    run = dataclasses.replace(snapshot.watched[0].run, path=folder, sources=(_source("train.log"),))
     shown = dataclasses.replace(run, sources=(*snapshot.watched[0].run.sources[:1], _source("train.log")))
     watched = dataclasses.replace(snapshot.watched[0], run=shown)
-    monkeypatch.chdir(tmp_path)
     return dataclasses.replace(snapshot, watched=(watched,))
 
 

@@ -115,9 +115,8 @@ def evidence_panel(snapshot: Snapshot, alert: Alert) -> Panel | None:
 
 def _with_threshold(panel: Panel, alert: Alert) -> Panel:
     line = Reference(alert.threshold, "threshold", "threshold")
-    if line in panel.data.references:
-        return panel
-    return replace(panel, data=replace(panel.data, references=(*panel.data.references, line)))
+    others = [r for r in panel.data.references if (r.kind, r.value) != (line.kind, line.value)]
+    return replace(panel, data=replace(panel.data, references=(*others, line)))
 
 
 def alert_words(alert: Alert, main: WatchedRun, glyphs: Glyphs) -> Content:
