@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 def _load(job: Job, tell: Tell, *, seed: int = 0) -> Critic:
     from critictui.worker.load import load_critic
     from critictui.worker.score_job import device_for
+    from critictui.worker.threads import fit_threads
 
     checkpoint = resolve_target(Path(job.checkpoint))
     recipe = recipe_from(job.recipe)
-    return load_critic(
+    critic = load_critic(
         checkpoint,
         device=device_for(job, checkpoint),
         dtype=recipe.dtype,
         seed=seed,
         progress=lambda share: tell(Progress("load", share, 1.0, message=checkpoint.path.name)),
     )
+    fit_threads(critic)
+    return critic
 
 
 def diagnose(job: Job, tell: Tell) -> Finished:

@@ -27,6 +27,7 @@ from critictui.worker.load import load_critic
 from critictui.worker.model import Critic
 from critictui.worker.read_pt import load_pt
 from critictui.worker.score import score_critic, tokenise_for
+from critictui.worker.threads import fit_threads
 from critictui.worker.tokenizer import open_tokenizer
 from critictui.worker.tokens import Tokenised
 
@@ -51,6 +52,8 @@ def run(job: Job, tell: Tell) -> Finished:
         reading = pool.submit(_read, job, checkpoint, recipe)
         critic = load_for(job, tell, checkpoint=checkpoint)
         fixed_set, tokenised = reading.result()
+    if "threads" not in job.options:
+        fit_threads(critic)
     result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=reporter(tell, "score"))
     critic.verify()
     seconds = {**result.seconds, "total": time.monotonic() - started}

@@ -302,6 +302,16 @@ def test_the_right_way_written_naively_is_critictuis_own(bench, naive, write_set
     assert claim.margin == pytest.approx(result.score_diff, abs=1e-4)
 
 
+def test_a_replay_that_finds_no_recipe_is_said(bench, naive):
+    samples = read_samples(next(bench.run.rglob("training_samples*.pt")))
+    size = len(bench.critic.head_weight)
+    other = replace(bench.critic, head_weight=torch.randn(size, generator=torch.Generator().manual_seed(1)))
+    explanation = explained(bench, Claim(d_acc=0.5, pairs=400), replayed=replay(other, samples, Recipe()))
+    cause = next(c for c in explanation.causes if c.id == "score-definition")
+    assert "None of " in cause.message
+    assert cause.verdict != "proven"
+
+
 def test_the_documented_table_holds_these_faults_and_their_causes():
     from docs.explain_table import PAGE, table_rows
 

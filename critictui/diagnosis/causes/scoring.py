@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.causes.common import FAR, NEAR, cause_of, simulated
 from critictui.diagnosis.finding import Cause
-from critictui.diagnosis.replay import difference_in_words
+from critictui.diagnosis.replay import difference_in_words, in_words
 
 
 def score_definition(case: Case) -> Cause:
@@ -24,6 +25,9 @@ def score_definition(case: Case) -> Cause:
                        "score prompt ids plus raw response ids, and pool the response's own positions")  # fmt: skip
     if cause.verdict == "untested" and replay is not None and replay.reproduced:
         return cause_of("score-definition", "ruled-out", "the recipe reproduces the scores that training recorded")
+    if replay is not None and replay.found is None:
+        said = in_words(replay)
+        return replace(cause, message=f"{cause.message.rstrip('.')}. {said[0].upper()}{said[1:]}.")
     return cause
 
 
