@@ -268,7 +268,7 @@ def mcnemar(gained: int, lost: int) -> float:
     if n == 0:
         return 1.0
     tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, tail / (1 << (n - 1)))
 
 
 def compare_paired(this: Pairs, other: Pairs, *, seed: int = 0) -> PairedComparison:

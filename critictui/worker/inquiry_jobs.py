@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from critictui.checkpoint.find import resolve_target
 from critictui.scoring.jobs import Finished, Job, Progress
 from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.worker.jobs_table import Tell
-
-if TYPE_CHECKING:
-    from critictui.worker.model import Critic
-
-
-def _load(job: Job, tell: Tell, *, seed: int = 0) -> Critic:
-    from critictui.worker.load import load_critic
-    from critictui.worker.score_job import device_for
-    from critictui.worker.threads import fit_threads
-
-    checkpoint = resolve_target(Path(job.checkpoint))
-    recipe = recipe_from(job.recipe)
-    critic = load_critic(
-        checkpoint,
-        device=device_for(job, checkpoint),
-        dtype=recipe.dtype,
-        seed=seed,
-        progress=lambda share: tell(Progress("load", share, 1.0, message=checkpoint.path.name)),
-    )
-    fit_threads(critic)
-    return critic
 
 
 def diagnose(job: Job, tell: Tell) -> Finished:
     """Measure a critic's behaviour on a fixed set (`Behaviour` as JSON)."""
     from critictui.worker.diagnose import measure
-    from critictui.worker.score_job import read_set_for
+    from critictui.worker.score_job import load_for, read_set_for
 
     fixed_set = read_set_for(job)
     recipe = recipe_from(job.recipe)
-    critic = _load(job, tell)
+    critic = load_for(job, tell)
     result = measure(
         critic,
         fixed_set,
         recipe,
-        second_load=lambda: _load(job, tell, seed=1),
+        second_load=lambda: load_for(job, tell, seed=1),
         progress=lambda phase, done, total: tell(Progress(phase, done, total)),
     )
     critic.verify()
@@ -53,13 +30,13 @@ def diagnose(job: Job, tell: Tell) -> Finished:
 
 def simulate(job: Job, tell: Tell) -> Finished:
     """Score a fixed set in the right way and in every mistaken one."""
-    from critictui.worker.score_job import read_set_for
+    from critictui.worker.score_job import load_for, read_set_for
     from critictui.worker.simulate import SEEDS, simulate
 
     fixed_set = read_set_for(job)
     recipe = recipe_from(job.recipe)
     seeds, limits = job.options.get("seeds"), job.options.get("limits")
-    critic = _load(job, tell)
+    critic = load_for(job, tell)
     result = simulate(
         critic,
         fixed_set,
@@ -76,13 +53,14 @@ def replay(job: Job, tell: Tell) -> Finished:
     """Score saved responses again under every recipe; options: `samples`, the file's path."""
     from critictui.worker.replay import replay
     from critictui.worker.samples import read_samples
+    from critictui.worker.score_job import load_for
 
     path = job.options.get("samples")
     if not isinstance(path, str) or not path:
         raise ScoringError("replay: no file of saved responses was given; pass --samples FILE")
     samples = read_samples(Path(path))
     recipe = recipe_from(job.recipe)
-    critic = _load(job, tell)
+    critic = load_for(job, tell)
     result = replay(critic, samples, recipe, progress=lambda phase, done, total: tell(Progress(phase, done, total)))
     critic.verify()
     return Finished(result)

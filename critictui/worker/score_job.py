@@ -52,8 +52,6 @@ def run(job: Job, tell: Tell) -> Finished:
         reading = pool.submit(_read, job, checkpoint, recipe)
         critic = load_for(job, tell, checkpoint=checkpoint)
         fixed_set, tokenised = reading.result()
-    if "threads" not in job.options:
-        fit_threads(critic)
     result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=reporter(tell, "score"))
     critic.verify()
     seconds = {**result.seconds, "total": time.monotonic() - started}
@@ -80,7 +78,7 @@ def _tokenizer_path(job: Job) -> Path | None:
 def load_for(job: Job, tell: Tell, *, seed: int = 0, checkpoint: Checkpoint | None = None) -> Critic:
     """The job's critic on the job's device in the recipe's precision. Raises CheckpointError, ScoringError."""
     found = checkpoint if checkpoint is not None else resolve_target(Path(job.checkpoint))
-    return load_critic(
+    critic = load_critic(
         found,
         device=device_for(job, found),
         dtype=recipe_from(job.recipe).dtype,
@@ -88,6 +86,9 @@ def load_for(job: Job, tell: Tell, *, seed: int = 0, checkpoint: Checkpoint | No
         progress=lambda share: tell(Progress("load", share, 1.0, message=str(found.path))),
         tokenizer_path=_tokenizer_path(job),
     )
+    if "threads" not in job.options:
+        fit_threads(critic)
+    return critic
 
 
 def read_set_for(job: Job) -> FixedSet:
