@@ -42,6 +42,8 @@ _target = click.argument("target", type=click.Path(path_type=Path))
 
 
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
+    if config_file is not None and not config_file.is_file():
+        raise InputError(f"{config_file}: no such file; pass an existing TOML file to --config")
     config = load_config(target, explicit=config_file, flags=flags)
     for notice in config.notices:
         click.echo(f"critictui: {notice}", err=True)

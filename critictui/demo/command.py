@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ def run_demo(
         if run.notice:
             say(run.notice)
         status = watch(run.directory) if watch is not None else _follow(run, say)
-    say(f"{run.directory}: the {scenario} run; look again with: critictui {run.directory}")
+    say(f"{run.directory}: the {scenario} run; look again with: critictui {shlex.quote(str(run.directory))}")
     return status
 
 

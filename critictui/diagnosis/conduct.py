@@ -143,7 +143,7 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
                 "collapsed",
                 "critical",
                 f"{numbers}: it does not tell teacher from student",
-                "look at the logged curve; go back to the best checkpoint",
+                "look at the logged curve: where it is high, ask why with `explain`; else go back to the best checkpoint",
                 d_acc=b.d_acc,
                 margin=b.margin,
             )
@@ -160,8 +160,8 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
         yield finding(
             "collapsed",
             "critical",
-            f"d_acc {b.d_acc:.3f}: it prefers the student",
-            "labels or signs are swapped somewhere",
+            f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}): it prefers the student",
+            "where the log says the same, labels or signs are swapped; where it does not, ask why with `explain`",
             d_acc=b.d_acc,
         )
 

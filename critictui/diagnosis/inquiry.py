@@ -110,11 +110,11 @@ def _neighbours(checkpoint: Checkpoint, run_dir: Path) -> tuple[Neighbour, ...]:
 
 
 def find_fixed_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
-    """The configured fixed set, else the one that was scored last, else `fixed_set.jsonl` or `.pt` in the run."""
+    """The configured fixed set, else `fixed_set.jsonl` or `.pt` in the run, else the one that was scored last."""
     if config.fixed_set:
         return run_dir / config.fixed_set
-    candidates = [Path(s.fixed_set.path) for s in reversed(scores)]
-    candidates += [run_dir / "fixed_set.jsonl", run_dir / "fixed_test_set.pt"]
+    candidates = [run_dir / "fixed_set.jsonl", run_dir / "fixed_test_set.pt"]
+    candidates += [Path(s.fixed_set.path) for s in reversed(scores)]
     return next((p for p in candidates if p.is_file()), None)
 
 

@@ -159,12 +159,18 @@ def _std(x: np.ndarray) -> float:
     return float(np.std(x, ddof=1)) if len(x) > 1 else math.nan
 
 
-def in_words(result: ScoreResult) -> str:
-    """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
+def widest_interval(result: ScoreResult) -> tuple[float, float]:
+    """The 95 % interval of d_acc by which verdicts are made: Wilson's, or the bootstrap by prompt where it is wider."""
     low, high = result.d_acc_ci
     cluster = result.extra.get("d_acc_ci_cluster")
     if isinstance(cluster, (list, tuple)) and len(cluster) == 2 and all(isinstance(x, (int, float)) for x in cluster):
         low, high = min(low, float(cluster[0])), max(high, float(cluster[1]))
+    return low, high
+
+
+def in_words(result: ScoreResult) -> str:
+    """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
+    low, high = widest_interval(result)
     if not math.isfinite(result.d_acc):
         first = "no accuracy: no pair could be judged"
     elif low <= 0.5 <= high:

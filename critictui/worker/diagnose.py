@@ -14,6 +14,7 @@ from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import ResponseRow
 from critictui.scoring.set_faults import echoed_share, garbled_share
+from critictui.scoring.summary import widest_interval
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import pool, prepare_tokens, score_critic
@@ -59,6 +60,7 @@ def measure(
     tokens = np.concatenate([np.empty(0), *(v for _, v in scored)])
     finite = tokens[np.isfinite(tokens)]
     header = fixed_set.header
+    low, high = widest_interval(result)
     out: dict[str, object] = {
         "teacher": _spread([r.score for r in rows if r.role == "teacher"]),
         "student": _spread([r.score for r in rows if r.role == "student"]),
@@ -69,8 +71,8 @@ def measure(
         "first_token_std": _std([float(v[0]) for _, v in scored if len(v)]),
         "last_token_std": _std([float(v[-1]) for _, v in scored if len(v)]),
         "d_acc": result.d_acc,
-        "d_acc_low": result.d_acc_ci[0],
-        "d_acc_high": result.d_acc_ci[1],
+        "d_acc_low": low,
+        "d_acc_high": high,
         "margin": result.score_diff,
         "tie_rate": result.tie_rate,
         "pairs": result.pairs,

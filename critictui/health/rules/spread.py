@@ -12,6 +12,7 @@ from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import Cusum, median
 from critictui.health.words import needs_steps, since
 from critictui.run.metrics import (
+    SCORE_DIFF,
     STUDENT_MEAN,
     STUDENT_STD,
     TEACHER_MEAN,
@@ -59,7 +60,7 @@ class SpreadCollapse:
         low = len(context.column(metric)) >= settings.count(self.id, "min_steps", metric) and level.now < floor
         share = level.now / level.usual if level.baseline is not None and level.usual > 0 else 1.0
         warn, crit = (settings.number(self.id, key, metric) for key in ("fraction", "critical_fraction"))
-        if low or (level.fell and share < warn):
+        if low or (level.fell and share < warn and not _margin_grew(context)):
             severity: Severity = "critical" if low or share < crit else "warning"
             threshold = floor if low else warn * level.usual
             self.latches.bad(context, metric, severity, lambda: self._look(context, level, metric, threshold))
@@ -89,6 +90,12 @@ class SpreadCollapse:
         fell = bool(entropy) and median(entropy[-3:]) < 0.5 * entropy[0]
         severity: Severity = "critical" if fell or (not entropy and self._apart >= 3) else "warning"
         self.latches.bad(context, SCORE, severity, lambda: _stuck(context, distance, floor, entropy))
+
+
+def _margin_grew(context: Context) -> bool:
+    """Scores that close ranks while teacher and student move apart are told apart better, not worse: `saturation`."""
+    margin = context.level(SCORE_DIFF)
+    return margin is not None and margin.baseline is not None and margin.now > 1.2 * margin.usual > 0
 
 
 def _stuck(context: Context, distance: float, floor: float, entropy: list[float]) -> Sighting:

@@ -136,6 +136,7 @@ class Chart(Widget, can_focus=True):
         """Another size is another picture."""
         self._forget()
         self._caption()
+        self.refresh()  # a frame may have been painted at the new size from the old picture
 
     def _on_theme(self, _: Theme) -> None:
         self._restyled = True

@@ -94,8 +94,8 @@ def find_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Pa
         given = Path(config.fixed_set).expanduser()
         return given if given.is_absolute() else run_dir / given
     made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path))
-    candidates = [Path(s.fixed_set.path) for s in reversed(made)]
-    candidates += [run_dir / name for name in _SET_NAMES]
+    candidates = [run_dir / name for name in _SET_NAMES]
+    candidates += [Path(s.fixed_set.path) for s in reversed(made)]
     return next((p for p in candidates if p.is_file()), None)
 
 
