@@ -89,7 +89,7 @@ def newest_complete(main: WatchedRun) -> Checkpoint | None:
 
 
 def find_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
-    """The configured fixed set, else that of the newest score, else the one that lies in the run."""
+    """The configured fixed set, else the one that lies in the run, else that of the newest score."""
     if config.fixed_set:
         given = Path(config.fixed_set).expanduser()
         return given if given.is_absolute() else run_dir / given
