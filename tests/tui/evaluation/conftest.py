@@ -86,7 +86,8 @@ DIAGNOSIS = Diagnosis(
     ),
     {
         "checkpoint": "/runs/x", "step": 310, "parameters": 7_615_616_513, "dtypes": ["bfloat16"],
-        "head": {"weight_name": "score.weight", "mean": 0.001, "std": 0.02, "sha256": "0" * 64},
+        "layout": "verl-fsdp", "fingerprint": "0" * 32,
+        "head": {"weight_name": "score.weight", "mean": 0.001, "std": 0.02, "bias": None, "sha256": "0" * 64},
         "d_acc": 0.4575, "d_acc_low": 0.409, "d_acc_high": 0.506, "margin": 0.01, "pairs": 400, "tie_rate": 0.0,
         "teacher": SPREAD, "student": SPREAD, "values": SPREAD, "above_10": 0.0,
         "profile_teacher": [0.1 * i for i in range(20)], "profile_student": [-0.1 * i for i in range(20)],
