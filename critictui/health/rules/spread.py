@@ -12,6 +12,7 @@ from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import Cusum, median
 from critictui.health.words import needs_steps, since
 from critictui.run.metrics import (
+    D_ACC,
     SCORE_DIFF,
     STUDENT_MEAN,
     STUDENT_STD,
@@ -22,6 +23,7 @@ from critictui.run.metrics import (
 )
 
 STDS = (TEACHER_STD, STUDENT_STD)
+_NEARLY_ALL = 0.95
 
 
 class SpreadCollapse:
@@ -60,7 +62,7 @@ class SpreadCollapse:
         low = len(context.column(metric)) >= settings.count(self.id, "min_steps", metric) and level.now < floor
         share = level.now / level.usual if level.baseline is not None and level.usual > 0 else 1.0
         warn, crit = (settings.number(self.id, key, metric) for key in ("fraction", "critical_fraction"))
-        if low or (level.fell and share < warn and not _margin_grew(context)):
+        if low or (level.fell and share < warn and not _tells_apart(context)):
             severity: Severity = "critical" if low or share < crit else "warning"
             threshold = floor if low else warn * level.usual
             self.latches.bad(context, metric, severity, lambda: self._look(context, level, metric, threshold))
@@ -92,10 +94,11 @@ class SpreadCollapse:
         self.latches.bad(context, SCORE, severity, lambda: _stuck(context, distance, floor, entropy))
 
 
-def _margin_grew(context: Context) -> bool:
+def _tells_apart(context: Context) -> bool:
     """Scores that close ranks while teacher and student move apart are told apart better, not worse: `saturation`."""
-    margin = context.level(SCORE_DIFF)
-    return margin is not None and margin.baseline is not None and margin.now > 1.2 * margin.usual > 0
+    margin, accuracy = context.level(SCORE_DIFF), context.level(D_ACC)
+    grew = margin is not None and margin.baseline is not None and margin.now > 1.2 * margin.usual > 0
+    return grew or (accuracy is not None and accuracy.now >= _NEARLY_ALL)
 
 
 def _stuck(context: Context, distance: float, floor: float, entropy: list[float]) -> Sighting:
