@@ -11,6 +11,10 @@ from critictui.diagnosis.finding import Cause, CauseVerdict, Explanation
 _ORDER: tuple[CauseVerdict, ...] = ("proven", "likely", "unlikely", "untested", "ruled-out")
 
 
+_SCALES_APART = 3.0
+"""Margins of one critic on two sets of prompts differ by less than this factor."""
+
+
 def explain(case: Case) -> Explanation:
     """Judge every cause and rank them: by verdict, then by how well the simulation of it fits, then structure first."""
     causes = judge_all(case)
@@ -36,7 +40,7 @@ def _headline(case: Case, causes: tuple[Cause, ...]) -> str:
         sure = "it is" if named[0].verdict == "proven" else "most likely"
         return f"{gap}: {sure} {named[0].id}. {named[0].message}{_others(claim, named)}"
     if agrees(case):
-        return f"{gap}: they agree."
+        return f"{gap}: they agree.{_margins_apart(case)}"
     untested = [c for c in causes if c.verdict == "untested" and c.next_step]
     step = f" Next: {untested[0].next_step}." if untested else ""
     return f"{gap}: no cause is proven or likely yet.{step}"
@@ -62,6 +66,21 @@ def _by_margin(case: Case, claim: Claim, causes: tuple[Cause, ...]) -> str:
         return f"{text}: no cause is proven or likely yet. Next: pass --claim d_acc=... too."
     sure = "it is" if named[0].verdict == "proven" else "most likely"
     return f"{text}: {sure} {named[0].id}. {named[0].message}"
+
+
+def _margins_apart(case: Case) -> str:
+    """A d_acc that agrees hides another scale: the same order under another definition of the score."""
+    logged, claim = case.logged.margin, case.claim
+    margin = claim.margin_or_difference if claim is not None else None
+    if logged is None or margin is None or min(abs(logged.mean), abs(margin)) == 0:
+        return ""
+    ratio = abs(margin / logged.mean)
+    if 1 / _SCALES_APART <= ratio <= _SCALES_APART:
+        return ""
+    return (
+        f" But their margins do not: {logged.mean:.3g} logged, {margin:.3g} in the test. The score may be defined "
+        "differently; `critictui replay` with saved responses tells."
+    )
 
 
 def _facts(case: Case) -> dict[str, object]:
