@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from critictui.run.facts import RunSnapshot
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Job, JobKind
+from critictui.scoring.order import usual_fixed_set
 from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
@@ -70,7 +71,7 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
         run_dir=run_dir,
         neighbours=_neighbours(checkpoint, run_dir),
         scores=scores,
-        fixed_set=fixed_set or find_fixed_set(run_dir, config, scores),
+        fixed_set=fixed_set or usual_fixed_set(run_dir, config, scores),
         recipe=recipe_from(config.recipe).to_dict(),
     )
 
@@ -107,15 +108,6 @@ def _neighbours(checkpoint: Checkpoint, run_dir: Path) -> tuple[Neighbour, ...]:
         if looked.heads:  # a student lies in many a run
             found.append(Neighbour(other, looked))
     return tuple(found)
-
-
-def find_fixed_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
-    """The configured fixed set, else `fixed_set.jsonl` or `.pt` in the run, else the one that was scored last."""
-    if config.fixed_set:
-        return run_dir / config.fixed_set
-    candidates = [run_dir / "fixed_set.jsonl", run_dir / "fixed_test_set.pt"]
-    candidates += [Path(s.fixed_set.path) for s in reversed(scores)]
-    return next((p for p in candidates if p.is_file()), None)
 
 
 def find_samples(run_dir: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
 
+SET_NAMES = ("fixed_set.jsonl", "fixed_test_set.pt")
+"""What a fixed set that lies in its run is called."""
 BYTES_PER_TOKEN = 4.0
 """Of a fixed set's file: text and its JSON, English; only the time estimate uses it."""
 
@@ -97,6 +99,24 @@ def run_of(target: Path, checkpoint: Checkpoint) -> Path:
         if parent.name.startswith(("global_step_", "checkpoint-")):
             return parent.parent
     return path.parent
+
+
+def usual_fixed_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
+    """The configured fixed set, else the one that lies in the run, else that of the newest score."""
+    if config.fixed_set:
+        given = Path(config.fixed_set).expanduser()
+        return given if given.is_absolute() else run_dir / given
+    made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path))
+    candidates = [run_dir / name for name in SET_NAMES]
+    candidates += [Path(s.fixed_set.path) for s in reversed(made)]
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def _modified(path: Path | None) -> float:
+    try:
+        return path.stat().st_mtime if path is not None else 0.0
+    except OSError:
+        return 0.0
 
 
 def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> Path:

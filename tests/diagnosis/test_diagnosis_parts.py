@@ -19,7 +19,6 @@ from critictui.diagnosis.finding import Cause, Diagnosis, Explanation, Finding
 from critictui.diagnosis.inquiry import (
     Question,
     explanation_of,
-    find_fixed_set,
     find_samples,
     need_subject,
     run_of,
@@ -35,6 +34,7 @@ from critictui.diagnosis.render import (
 )
 from critictui.diagnosis.script import DiagnosisError
 from critictui.diagnosis.simulation import Simulation, Variant, VariantStats, landing, landings, simulation_from
+from critictui.scoring.order import usual_fixed_set
 
 # --- claims
 
@@ -231,12 +231,12 @@ def test_a_run_without_a_checkpoint_has_no_subject(tmp_path):
 
 
 def test_the_configured_fixed_set_comes_before_the_one_in_the_run(tmp_path):
-    assert find_fixed_set(tmp_path, Config(), ()) is None
+    assert usual_fixed_set(tmp_path, Config(), ()) is None
     (tmp_path / "fixed_test_set.pt").touch()
-    assert find_fixed_set(tmp_path, Config(), ()) == tmp_path / "fixed_test_set.pt"
+    assert usual_fixed_set(tmp_path, Config(), ()) == tmp_path / "fixed_test_set.pt"
     (tmp_path / "fixed_set.jsonl").touch()
-    assert find_fixed_set(tmp_path, Config(), ()) == tmp_path / "fixed_set.jsonl"
-    assert find_fixed_set(tmp_path, Config(fixed_set="other.jsonl"), ()) == tmp_path / "other.jsonl"
+    assert usual_fixed_set(tmp_path, Config(), ()) == tmp_path / "fixed_set.jsonl"
+    assert usual_fixed_set(tmp_path, Config(fixed_set="other.jsonl"), ()) == tmp_path / "other.jsonl"
 
 
 def test_the_newest_saved_responses_are_found(tmp_path):

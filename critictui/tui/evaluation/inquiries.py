@@ -31,10 +31,11 @@ from critictui.errors import InputError
 from critictui.monitor.snapshot import WatchedRun
 from critictui.run.facts import RunSnapshot
 from critictui.scoring.jobs import Failed
+from critictui.scoring.order import usual_fixed_set
 from critictui.scoring.recipe import recipe_from
 from critictui.tui import words
 from critictui.tui.evaluation.bench import Bench, Ended, Kind, RunJob, Task
-from critictui.tui.evaluation.plan import Plan, find_set, make_plan, no_set_words, run_dir_of, step_words
+from critictui.tui.evaluation.plan import Plan, make_plan, no_set_words, run_dir_of, step_words
 from critictui.tui.evaluation.scoring import failure
 from critictui.tui.evaluation.threads import in_thread
 
@@ -160,7 +161,7 @@ class Inquiry:
         if self.checkpoint is None:
             return None
         config, scores = self._app.config, self.main.scores
-        fixed_set = find_set(self.run_dir, config, scores)
+        fixed_set = usual_fixed_set(self.run_dir, config, scores)
         found = _subject(self.checkpoint, config, fixed_set)
         known = {s.path for s in scores}
         more = tuple(s for s in found.scores if s.path not in known)

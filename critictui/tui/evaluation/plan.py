@@ -14,12 +14,10 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring import memory
-from critictui.scoring.order import BYTES_PER_TOKEN, Order, order_score
+from critictui.scoring.order import BYTES_PER_TOKEN, SET_NAMES, Order, order_score, usual_fixed_set
 from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
-
-_SET_NAMES = ("fixed_set.jsonl", "fixed_test_set.pt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +86,11 @@ def newest_complete(main: WatchedRun) -> Checkpoint | None:
     return next((c for c in main.checkpoints if c.state == "complete"), None)
 
 
-def find_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
-    """The configured fixed set, else the one that lies in the run, else that of the newest score."""
-    if config.fixed_set:
-        given = Path(config.fixed_set).expanduser()
-        return given if given.is_absolute() else run_dir / given
-    made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path))
-    candidates = [run_dir / name for name in _SET_NAMES]
-    candidates += [Path(s.fixed_set.path) for s in reversed(made)]
-    return next((p for p in candidates if p.is_file()), None)
-
-
-def _modified(path: Path | None) -> float:
-    try:
-        return path.stat().st_mtime if path is not None else 0.0
-    except OSError:
-        return 0.0
-
-
 def no_set_words(run_dir: Path) -> str:
     """What to run where there is no fixed set."""
     return (
         "there is no fixed set to score on. Make one, once: critictui prepare --data TRAIN.parquet "
-        f"--student STUDENT_DIR -o {run_dir / _SET_NAMES[0]}"
+        f"--student STUDENT_DIR -o {run_dir / SET_NAMES[0]}"
     )
 
 
@@ -142,7 +122,7 @@ def make_plan(
         problems.append(str(error))
     if config.launch != "local":
         problems.append(f"launch = {config.launch}: this version scores on this machine only; use launch = local")
-    fixed_set = find_set(run_dir, config, scores)
+    fixed_set = usual_fixed_set(run_dir, config, scores)
     digest, size = "", 0
     if fixed_set is None:
         problems.append(no_set_words(run_dir))
