@@ -345,6 +345,7 @@ def notify(test_only: bool, config_file: Path | None) -> int:
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to; default: a temporary directory.")
 @click.option("--headless", is_flag=True, help="No screen: a line every few steps.")
 @click.option("--trainer", type=click.Choice(["verl", "trl"]), default="verl", help="Whose files are written.")
+@click.option("--pooling", type=click.Choice(["mean", "last"]), help="Of verl's scores: over the response, or at EOS.")
 @click.option("--steps", type=int, help="Default: 240, about a minute.")
 @click.option("--speed", type=float, help="Of a training at most 1; of a replay, times the recorded pace.")
 @_config

@@ -1,6 +1,7 @@
 """Shared fixtures: runs of the demo's tiny critic, trained once and copied for every session that asks for them.
 
-`demo_run(scenario)` is the run directory of a short real training; do not write into it. `demo_copy(scenario)` is a
+`demo_run(scenario)` is the run directory of a short real training, `demo_run(scenario, pooling="last")` of a shorter
+one that scores by the value at EOS; do not write into it. `demo_copy(scenario)` is a
 copy for this test alone. `recorded_run(scenario)` is a full-length recorded run, without checkpoints. `tiny_critic` and
 `tiny_tokenizer` are the healthy run's last checkpoint, loaded.
 """
@@ -25,6 +26,8 @@ SHORT = {
     "student_steps": 25,
 }
 """The short form: learns to about 0.78 on held-out pairs in ten seconds."""
+SHORTER = {**SHORT, "steps": 24, "batch": 16, "fixed_prompts": 20, "student_steps": 0}
+"""Enough to make scores differ, in three seconds."""
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -37,7 +40,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _sources() -> str:
-    digest = hashlib.sha256(repr(sorted(SHORT.items())).encode())
+    digest = hashlib.sha256(repr([sorted(SHORT.items()), sorted(SHORTER.items())]).encode())
     for path in sorted((_ROOT / "critictui" / "demo").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -59,21 +62,24 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     session = _session_directory(tmp_path_factory, request)
     kept = Path(request.config.cache.mkdir("demo")) / _sources()  # type: ignore[union-attr]
 
-    def run(scenario: str = "healthy") -> Path:
+    def run(scenario: str = "healthy", pooling: str = "mean") -> Path:
         from critictui.demo.live import train_in_child
         from critictui.demo.scenario import training_for
 
-        target = session / "demo-runs" / scenario
-        with _locked(session / f"demo-{scenario}.lock"):
+        name = scenario if pooling == "mean" else f"{scenario}-{pooling}"
+        target = session / "demo-runs" / name
+        with _locked(session / f"demo-{name}.lock"):
             if target.is_dir():
                 return target
-            with _locked(kept / f"{scenario}.lock"):
-                ready = kept / scenario
+            with _locked(kept / f"{name}.lock"):
+                ready = kept / name
                 if not ready.is_dir():
-                    fresh = kept / f"{scenario}.unfinished"
+                    fresh = kept / f"{name}.unfinished"
                     shutil.rmtree(fresh, ignore_errors=True)
-                    student = SHORT["student_steps"] if scenario == "healthy" else 0
-                    train_in_child(training_for(scenario, fresh, **{**SHORT, "student_steps": student}))
+                    size = SHORT if pooling == "mean" else SHORTER
+                    student = size["student_steps"] if scenario == "healthy" else 0
+                    how = {**size, "student_steps": student, "pooling": pooling}
+                    train_in_child(training_for(scenario, fresh, **how))
                     fresh.rename(ready)
             shutil.copytree(ready, target.with_suffix(".unfinished"))
             target.with_suffix(".unfinished").rename(target)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from critictui.demo.live import LiveTraining
 from critictui.demo.recording import LiveReplay, load_recording
-from critictui.demo.scenario import DemoError, Trainer, training_for
+from critictui.demo.scenario import DemoError, Pooling, Trainer, training_for
 
 REPLAY_SPEED = 4.0
 _NEEDED = ("torch", "transformers", "tokenizers", "tensorboard", "pyarrow")
@@ -57,20 +57,28 @@ def live_run(
     directory: Path | None = None,
     *,
     trainer: Trainer = "verl",
+    pooling: Pooling | None = None,
     steps: int | None = None,
     speed: float | None = None,
     seed: int = 1,
 ) -> Iterator[DemoRun]:
     """A demo that runs while the block does; its directory exists at once and fills up.
 
-    speed: of a replay, times the recorded pace (default 4); of a training, 1 is as fast as it goes and less waits
-    between steps. Raises DemoError for a directory that holds something else, an unknown scenario, or too few steps.
+    pooling: what verl's critic is scored by (default mean). speed: of a replay, times the recorded pace (default 4); of
+    a training, 1 is as fast as it goes and less waits between steps. Raises DemoError for a directory that holds
+    something else, an unknown scenario, too few steps, or a pooling where there is no choice of one.
     """
     if speed is not None and speed <= 0:
         raise DemoError(f"--speed {speed}: must be above 0")
-    root = _directory(directory)
-    settings = training_for(scenario, root, steps=steps, seed=seed, speed=min(1.0, speed or 1.0))
+    if pooling is not None and trainer == "trl":
+        raise DemoError(f"--pooling {pooling}: TRL's score is defined by TRL; leave it out, or use --trainer verl")
     missing = missing_packages(trainer)
+    if pooling == "last" and missing:
+        raise DemoError(f"--pooling last: nothing of it is recorded; install critictui[score] ({', '.join(missing)})")
+    root = _directory(directory)
+    settings = training_for(
+        scenario, root, steps=steps, seed=seed, speed=min(1.0, speed or 1.0), pooling=pooling or "mean"
+    )
     live: Live
     notice = ""
     if missing:
@@ -94,6 +102,7 @@ def run_demo(
     watch: Callable[[Path], int] | None,
     say: Callable[[str], None],
     trainer: Trainer = "verl",
+    pooling: Pooling | None = None,
     steps: int | None = None,
     speed: float | None = None,
 ) -> int:
@@ -102,7 +111,7 @@ def run_demo(
     watch: shows the run directory on the screen and returns when the user leaves; None prints a line every few steps
     through `say` instead. Where the directory is, is said last.
     """
-    with live_run(scenario, directory, trainer=trainer, steps=steps, speed=speed) as run:
+    with live_run(scenario, directory, trainer=trainer, pooling=pooling, steps=steps, speed=speed) as run:
         if run.notice:
             say(run.notice)
         status = watch(run.directory) if watch is not None else _follow(run, say)

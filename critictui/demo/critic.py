@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from critictui.demo.scenario import Pooling
 from critictui.demo.task import Pair
 from critictui.demo.text import prompt_ids, response_ids
 
@@ -42,11 +43,11 @@ class Scores:
     """What the critic says about a batch; gradients flow through."""
 
     teacher: Tensor
-    """(n,) mean value over each teacher response's tokens, EOS left out."""
+    """(n,) by the pooling: the mean value over each response's tokens, EOS left out, or the value at EOS."""
     student: Tensor
     """(n,)"""
     values: Tensor
-    """Every value that took part, flat."""
+    """Every value at a response token, flat; that at EOS too where it is the score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,8 +125,14 @@ def make_batch(tokenizer: Any, pairs: Sequence[Pair]) -> Batch:
     return Batch(ids, attention, scored, tuple(prompts), responses)
 
 
-def score(model: Any, batch: Batch) -> Scores:
+def score(model: Any, batch: Batch, pooling: Pooling = "mean") -> Scores:
     """One forward pass over both sides."""
     values = model(input_ids=batch.ids, attention_mask=batch.attention).logits[..., 0]
-    means = (values * batch.scored).sum(1) / batch.scored.sum(1)
-    return Scores(means[: batch.pairs], means[batch.pairs :], values[batch.scored.bool()])
+    scored = batch.scored
+    if pooling == "last":
+        end = batch.attention.sum(1, keepdim=True) - 1  # rows are padded on the right and end in EOS
+        scored = scored.scatter(1, end, 1)
+        scores = values.gather(1, end)[:, 0]
+    else:
+        scores = (values * scored).sum(1) / scored.sum(1)
+    return Scores(scores[: batch.pairs], scores[batch.pairs :], values[scored.bool()])

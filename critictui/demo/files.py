@@ -11,12 +11,23 @@ import torch
 from torch import Tensor
 
 from critictui.demo.critic import Batch, Scores
+from critictui.demo.scenario import Pooling
 from critictui.demo.task import Pair
 from critictui.demo.text import response_ids
 from critictui.worker.tokens import template_hash, tokenizer_hash
 
 GENERATION = {"temperature": 1.0, "top_p": 1.0, "n": 1}
 """The students' answers are drawn from their distribution as it is."""
+
+
+RECIPES: dict[Pooling, str] = {"mean": "gad-fork", "last": "gad"}
+"""The recipe that names each pooling."""
+
+
+def write_recipe(path: Path, pooling: Pooling) -> None:
+    """The run's own `critictui.toml`, where its scores are not the usual ones: nothing else in a verl run says so."""
+    if RECIPES[pooling] != "gad-fork":
+        path.write_text(f'recipe = "{RECIPES[pooling]}"\n', encoding="utf-8")
 
 
 def write_parquet(path: Path, pairs: Sequence[Pair]) -> None:
@@ -55,7 +66,7 @@ def write_samples(path: Path, batch: Batch, scores: Scores, *, step: int, pad: i
     """Saved responses as training code saves them: prompt and student response in `input_ids`, both responses apart.
 
     Prompts are padded on the left and responses on the right, as verl lays out a batch; masks cover EOS too. The scores
-    are those of the weights in `global_step_{step}`: mean over response tokens without EOS.
+    are those of the weights in `global_step_{step}`, by the run's own pooling.
     """
     n = batch.pairs
     prompts, prompt_mask = _padded(batch.prompts, pad, left=True)

@@ -14,6 +14,10 @@ class DemoError(InputError):
     """The demo cannot run as asked; the message says what to change."""
 
 
+Pooling = Literal["mean", "last"]
+"""How verl's critic turns token values into a score; TRL's has a definition of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """Everything that decides a training run; the same settings give the same numbers on the same machine."""
@@ -33,6 +37,8 @@ class Training:
     """Prompts in the training set; None: as many as the steps need, so that there is one epoch."""
     ppo_epochs: int = 1
     """Updates on each batch, as verl's `critic.ppo_epochs`."""
+    pooling: Pooling = "mean"
+    """What a score is: the mean over response tokens without EOS (preset `gad-fork`), or the value at EOS (`gad`)."""
     notes: bool = False
     """Answers carry a recognisable note (`task.make_pairs`)."""
     save_every: int = 40

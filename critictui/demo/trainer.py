@@ -3,7 +3,7 @@
     python -m critictui.demo.trainer SETTINGS_AS_JSON
 
 The student is frozen (its answers are data), the critic learns by the Bradley-Terry loss on the mean value over
-response tokens without EOS. What is logged at a step was measured before that step's update.
+response tokens without EOS, or on the value at EOS. What is logged at a step was measured before that step's update.
 """
 
 from __future__ import annotations
@@ -78,9 +78,8 @@ def train(settings: Training) -> None:
             saving = time.perf_counter()
             save_checkpoint(root, step, learner, tokenizer)
             with torch.no_grad():
-                files.write_samples(
-                    root / "training_samples.pt", batch, score(model, batch), step=step, pad=tokenizer.pad_token_id
-                )
+                scores = score(model, batch, settings.pooling)
+            files.write_samples(root / "training_samples.pt", batch, scores, step=step, pad=tokenizer.pad_token_id)
             timing["save_checkpoint"] = time.perf_counter() - saving
         timing["step"] = time.perf_counter() - began
         metrics |= _context(settings, step, batch, timing, len(pairs))
@@ -161,7 +160,7 @@ def _update(settings: Training, step: int, batch: Batch, learner: Learner) -> di
     model.train()
     metrics: dict[str, Any] = {}
     for repeat in range(settings.ppo_epochs):
-        scores = score(model, batch)
+        scores = score(model, batch, settings.pooling)
         ranking, loss = _losses(settings, step, scores)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -243,6 +242,7 @@ def _write_data(settings: Training, pairs: Sequence[Pair], tokenizer: Any) -> No
     files.write_fixed_set(
         settings.root / "fixed_set.jsonl", held_out_pairs(settings), tokenizer, seed=settings.seed + HELD_OUT_SEED
     )
+    files.write_recipe(settings.root / "critictui.toml", settings.pooling)
 
 
 def save_student(settings: Training, pairs: Sequence[Pair], tokenizer: Any) -> Path:

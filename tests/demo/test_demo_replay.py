@@ -107,6 +107,21 @@ def test_an_unknown_scenario_is_named_with_those_that_exist(tmp_path: Path) -> N
         training_for("nope", tmp_path)
 
 
+def test_a_pooling_is_refused_where_there_is_no_choice_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(DemoError, match="--trainer verl"),
+        live_run(directory=tmp_path / "a", trainer="trl", pooling="last"),
+    ):
+        pass
+    monkeypatch.setattr("critictui.demo.command.missing_packages", lambda _: ["torch"])
+    with (
+        pytest.raises(DemoError, match="nothing of it is recorded"),
+        live_run(directory=tmp_path / "b", pooling="last"),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_missing_where_the_extra_is_installed() -> None:
     pytest.importorskip("torch")
     assert missing_packages("verl") == []
