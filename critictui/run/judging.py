@@ -20,6 +20,8 @@ _RECENT = 50
 _STEP_TIMES = ("timing_s/step", "perf/time_per_step")
 _FEWEST_SEEN = 3
 _MOST_EPOCHS = 1000
+_ROUNDING = 1e-6
+"""Of a logged share of epochs."""
 
 
 def newest_step(series: Mapping[str, Series], stand_ins: Mapping[str, str], session: int | None) -> int | None:
@@ -111,7 +113,9 @@ def seams_of(
     seams = [Seam(s.first_step, "restart", f"restart {s.number}") for s in sessions[1:]]
     if epoch is not None and len(epoch) > 1:
         finite = np.isfinite(epoch.value) & (np.abs(epoch.value) < 2**53)
-        number, at = np.floor(epoch.value[finite]), epoch.step[finite]
+        value, at = epoch.value[finite], epoch.step[finite]
+        done = bool(np.any(value != np.floor(value)))  # a Hugging Face trainer's: the share of epochs after the step
+        number = np.maximum(np.ceil(value - _ROUNDING) - 1, 0) if done else np.floor(value)
         turns = np.flatnonzero(number[1:] > number[:-1]) + 1
         seams += [Seam(int(at[k]), "epoch", f"epoch {int(number[k]) + 1}") for k in turns[:_MOST_EPOCHS].tolist()]
     elif epoch_steps and step is not None:

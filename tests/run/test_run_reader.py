@@ -264,6 +264,13 @@ def test_epochs_are_seams(tmp_path, wire, read):
     assert [(s.step, s.label) for s in read(tmp_path).seams] == [(10, "epoch 2"), (20, "epoch 3"), (30, "epoch 4")]
 
 
+def test_a_share_of_epochs_done_makes_the_seam_where_the_next_one_begins(tmp_path, wire, read):
+    """Hugging Face's trainers log it after the step: 1.0 is the first epoch's last step, and the run's when it is one."""
+    data = b"".join(wire.scalar("train/epoch", step / 12, step) for step in range(1, 25))
+    (tmp_path / FIRST).write_bytes(data)
+    assert [(s.step, s.label) for s in read(tmp_path).seams] == [(13, "epoch 2")]
+
+
 def test_an_empty_directory_waits_and_finds_what_comes(tmp_path, wire):
     reader = RunReader(tmp_path, Config())
     assert reader.read_all().state == "empty"
