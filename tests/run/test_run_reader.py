@@ -265,7 +265,7 @@ def test_epochs_are_seams(tmp_path, wire, read):
 
 
 def test_a_share_of_epochs_done_makes_the_seam_where_the_next_one_begins(tmp_path, wire, read):
-    """Hugging Face's trainers log it after the step: 1.0 is the first epoch's last step, and the run's when it is one."""
+    """Hugging Face's trainers log it after the step: 1.0 is the last step of the first epoch, or of the run."""
     data = b"".join(wire.scalar("train/epoch", step / 12, step) for step in range(1, 25))
     (tmp_path / FIRST).write_bytes(data)
     assert [(s.step, s.label) for s in read(tmp_path).seams] == [(13, "epoch 2")]
