@@ -121,13 +121,14 @@ def _varints(octets: _Octets, at: IntArray, end: IntArray) -> tuple[IntArray, In
     return number.view(np.int64), length
 
 
-_WEIGHTS = np.random.default_rng(20).integers(1, 1 << 62, 128, dtype=np.uint64) | np.uint64(1)
+_WEIGHTS = np.multiply.accumulate(np.full(128, 0x9E3779B97F4A7C15, np.uint64))
+"""Powers of an odd number modulo 2^64: the hash of a tag is a polynomial in it."""
 
 
 def _numbered(octets: _Octets, at: IntArray, length: IntArray, tags: Tags) -> NDArray[np.int32]:
     """The number of each tag."""
     out = np.empty(len(at), np.int32)
-    for width in np.unique(length).tolist():
+    for width in np.flatnonzero(np.bincount(length)).tolist():
         here = np.flatnonzero(length == width)
         if width == 0:
             out[here] = tags.number(b"")

@@ -228,7 +228,9 @@ def _last_known(smooth: FloatArray, borders: IntArray, held: IntArray) -> FloatA
 
 def _bridge(line: FloatArray, places: FloatArray, values: FloatArray, held: IntArray) -> FloatArray:
     """Straight lines over the columns without a point; never over a column whose points are all non-finite."""
-    empty = np.setdiff1d(np.arange(len(line)), held)
+    without = np.ones(len(line), bool)
+    without[held] = False
+    empty = np.flatnonzero(without)
     if len(places) < 2 or not len(empty):
         return line
     inner = empty[(empty > places[0]) & (empty < places[-1])]
