@@ -38,9 +38,10 @@ def load_themes(extra_dir: Path | None = None) -> tuple[list[Theme], list[str]]:
     """
     themes: dict[str, Theme] = {}
     notices: list[str] = []
-    for path in (*_files(bundled_dir(), notices), *_files(extra_dir or user_themes_dir(), notices)):
+    bundled, own = _files(bundled_dir(), notices), _files(extra_dir or user_themes_dir(), notices)
+    for read, path in (*((_parsed, path) for path in bundled), *((read_theme, path) for path in own)):
         try:
-            theme = read_theme(path)
+            theme = read(path)
         except (OSError, UnicodeDecodeError, RecursionError, ValueError, TypeError, ColorParseError) as error:
             reason = sanitise_line(str(error), 200)
             notices.append(f"{sanitise_line(str(path))}: no theme ({reason}); see {DEFAULT_THEME}.toml for a pattern")
@@ -77,6 +78,12 @@ def read_theme(path: Path) -> Theme:
     Raises ValueError or TypeError with the key that is wrong, OSError, UnicodeDecodeError (tomllib's error is a
     ValueError too).
     """
+    theme = _parsed(path)
+    theme.to_color_system().generate()  # what Textual makes of it; tests try those that come with us
+    return theme
+
+
+def _parsed(path: Path) -> Theme:
     if path.stat().st_size > _LARGEST_FILE:
         raise ValueError("larger than 64 KiB")
     values = tomllib.loads(path.read_bytes().decode("utf-8"))
@@ -93,9 +100,7 @@ def read_theme(path: Path) -> Theme:
         raise ValueError("primary is missing")
     checked: dict[str, Any] = {key: _field(key, value) for key, value in values.items()}
     checked["variables"] = {key: _variable(key, value) for key, value in variables.items()}
-    theme = Theme(name=name, **checked)
-    theme.to_color_system().generate()
-    return theme
+    return Theme(name=name, **checked)
 
 
 def _field(key: str, value: object) -> object:
