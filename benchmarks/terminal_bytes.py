@@ -42,7 +42,7 @@ def measure(run: Path, seconds: float, state: Path) -> dict[str, float]:
     log.write_text("".join(step_line(n, rng) for n in range(1, 301)))
     code = (
         "import sys; from pathlib import Path; from critictui.config import load_config; "
-        "from critictui.tui.app import watch; p = Path(sys.argv[1]); sys.exit(watch(p, load_config(p)))"
+        "from critictui.tui.start import watch; p = Path(sys.argv[1]); sys.exit(watch(p, load_config(p)))"
     )
     with PtySession([sys.executable, "-c", code, str(run)], 120, 36, terminal_env(state), Path.cwd()) as session:
         session.pump(30, lambda sent: b"step 300" in sent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -272,8 +271,7 @@ def watch(
         return watch_headless(target, config)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise InputError("watch needs a terminal; use `critictui check RUN_DIR`, or `watch --headless RUN_DIR`")
-    gc.disable()  # the start makes hundreds of thousands of objects that stay; the screen turns it on again
-    from critictui.tui.app import watch as watch_on_screen
+    from critictui.tui.start import watch as watch_on_screen
 
     return watch_on_screen(target, config)
 
@@ -354,7 +352,7 @@ def demo(headless: bool, config_file: Path | None, **options: Any) -> int:
     from critictui.demo.command import run_demo
 
     def on_screen(run: Path) -> int:
-        from critictui.tui.app import watch as show
+        from critictui.tui.start import watch as show
 
         return show(run, _settings(run, config_file))
 

@@ -36,12 +36,15 @@ _MOST_OVERLAID = 8
 class Monitor:
     """Watches `target`, a run directory, a file in one, or a parent of many.
 
-    `listen` is called from the monitor's thread with each new snapshot and must not block. All methods may be called
-    from any thread, before `start` and after `stop` too. What fails is a notice in the snapshot; the thread goes on.
+    `listen` is called from the monitor's thread with each new snapshot and must not block. Without it the monitor
+    reads what a first frame shows, keeps that in `first`, and waits for a listener. All methods may be called from
+    any thread, before `start` and after `stop` too. What fails is a notice in the snapshot; the thread goes on.
     """
 
-    def __init__(self, target: Path, config: Config, listen: Callable[[Snapshot], None]) -> None:
+    def __init__(self, target: Path, config: Config, listen: Callable[[Snapshot], None] | None = None) -> None:
         self.target = target
+        self.first: Snapshot | None = None
+        """What was read before anybody listened."""
         self._config = config
         self._listen = listen
         self._rung = threading.Event()
@@ -70,8 +73,14 @@ class Monitor:
     # Orders, from any thread.
 
     def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
+        """Begin to watch; nothing happens where it has begun. Raises RuntimeError where no thread can be had."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def tell(self, listen: Callable[[Snapshot], None]) -> None:
+        """Call `listen` from now on."""
+        self._listen = listen
+        self._rung.set()
 
     def stop(self) -> None:
         """Stop watching; returns when the thread has ended, or after two seconds where a file system hangs."""
@@ -120,8 +129,9 @@ class Monitor:
     # The thread.
 
     def _run(self) -> None:
-        self._side.start()
         try:
+            self._look_first()
+            self._side.start()
             while not self._stopping:
                 self._rung.clear()
                 self._round_at = time.monotonic()
@@ -134,6 +144,18 @@ class Monitor:
             self._notifier.close()
             for watch in self._watches.values():
                 watch.close()
+
+    def _look_first(self) -> None:
+        """Read the newest of the run, and no more until somebody listens: a screen is being imported meanwhile."""
+        while self._listen is None and not self._stopping:
+            self._rung.clear()
+            self._guard.call("monitor", self._round, False)
+            self.first = self._guard.call("monitor", self._snapshot, None)
+            if self._listen is None:
+                self._rung.wait(POLL if self._seen_newest else _SOONEST)
+        first, listen = self.first, self._listen
+        if first is not None and listen is not None:
+            self._guard.call("listener", lambda: listen(first), None)
 
     def _rest(self, *, busy: bool) -> None:
         """Wait for the bell, the next poll or the moment at which a held-back snapshot is due."""
@@ -152,6 +174,12 @@ class Monitor:
             time.sleep(early)
 
     @property
+    def _seen_newest(self) -> bool:
+        """There is something to show, or nothing that could be shown."""
+        series = any(watch.run is not None and watch.run.series for watch in self._watches.values())
+        return not self._scanning and (series or not self._filling)
+
+    @property
     def _scanning(self) -> bool:
         return not self._scanner.complete
 
@@ -166,9 +194,12 @@ class Monitor:
             self._changed = True
         searching = self._guard.call("search", self._search, False)
         self._attend()
-        self._guard.call("bell", self._arm, None)
+        listened = self._listen is not None
+        if listened:
+            self._guard.call("bell", self._arm, None)
         for path, watch in self._watches.items():
-            self._changed |= watch.poll(_FILLING, self._side.facts(watch.run_dir))
+            facts = self._side.facts(watch.run_dir)
+            self._changed |= watch.poll(_FILLING, facts, judging=listened)
             for alert in watch.news:
                 self._notifier.send(message_of(alert, path, watch.run))
             watch.news.clear()
@@ -228,14 +259,15 @@ class Monitor:
         return 1 / self._config.refresh if self._filling or self._scanning else _SOONEST
 
     def _post_if_due(self) -> None:
-        if not self._changed or time.monotonic() < self._posted_at + self._spacing():
+        listen = self._listen
+        if listen is None or not self._changed or time.monotonic() < self._posted_at + self._spacing():
             return
         self._changed = False
         self._posted_at = time.monotonic()
-        self._version += 1
-        self._listen(self._snapshot())
+        listen(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
+        self._version += 1
         quiet = self._quiet()
         watched: dict[Path, WatchedRun] = {}
         for path, watch in self._watches.items():

@@ -78,8 +78,8 @@ class Watch:
             found.add((base / source.path).parent)
         return found
 
-    def poll(self, budget: Budget, side: SideFacts) -> bool:
-        """Read, judge, write down; True if anything about the run is different now."""
+    def poll(self, budget: Budget, side: SideFacts, *, judging: bool = True) -> bool:
+        """Read, judge, write down; True if anything about the run is different now. The first look does not judge."""
         before, failures = self.run, self.guard.failures
         self.run = self.guard.call("reading", lambda: self._reader.poll(budget), before)
         if self.guard.failures > failures:
@@ -91,6 +91,8 @@ class Watch:
             self._clock.something_changed()
         if side is not self._side:
             self._side, self._scores, changed = side, fixed_scores(side.scores), True
+        if not judging:
+            return changed
         failures = self.guard.failures
         changed |= self.guard.call("rules", self._judged_anew, False)
         if self.guard.failures > failures:

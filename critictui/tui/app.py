@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -29,10 +28,11 @@ from critictui.tui.navigation import Severity, Shell
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.state import ScreenState, load_state, save_state, state_path
 from critictui.tui.supervised import log_error
-from critictui.tui.terminal import Ending, Terminal, restore_terminal
+from critictui.tui.terminal import Terminal
 from critictui.tui.themes import DEFAULT_THEME, load_themes
 
 if TYPE_CHECKING:
+    from critictui.monitor.monitor import Monitor
     from critictui.monitor.snapshot import Snapshot
 
 
@@ -53,11 +53,23 @@ class CriticApp(Shell):
     CSS_PATH = "styles.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.ANYWHERE
 
-    def __init__(self, target: Path, config: Config, *, watching: bool = True, clock: float | None = None) -> None:
-        """`watching=False` starts no threads, and `clock` stops time: both for tests and pictures of screens."""
+    def __init__(
+        self,
+        target: Path,
+        config: Config,
+        monitor: Monitor | None = None,
+        *,
+        watching: bool = True,
+        clock: float | None = None,
+    ) -> None:
+        """`monitor` may be at work already; without one the app makes its own.
+
+        `watching=False` starts no threads, and `clock` stops time: both for tests and pictures of screens.
+        """
         super().__init__(driver_class=Terminal)
         self.animation_level = "none"
         self.target, self.config = target, config
+        self._reading = monitor
         self.glyphs = ASCII if ascii_only(config.ascii) else UNICODE
         self.frozen_clock = clock
         self._watching = watching
@@ -96,8 +108,13 @@ class CriticApp(Shell):
 
     _ascii_filter = AsciiFilter()
 
+    def on_load(self) -> None:
+        """What was read while the screen was imported is in the first frame."""
+        if self._reading is not None and self._reading.first is not None:
+            self.snapshot = self._reading.first
+
     def on_mount(self) -> None:
-        """Paint first, read after."""
+        """Notices are there from the first frame on."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         for notice in (*self.config.notices, *self._theme_notices, self._state_notice):
             if notice:
@@ -107,7 +124,7 @@ class CriticApp(Shell):
             self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
 
     def on_ready(self) -> None:
-        """The first frame is painted: read. Garbage is collected again once the first charts are there."""
+        """The first frame is painted: read on. Garbage is collected again once the first charts are there."""
         self.set_timer(_SETTLED, _collect_garbage)
         if self._watching:
             self._start_watching()
@@ -122,14 +139,12 @@ class CriticApp(Shell):
             self.monitor.stop()
 
     def _start_watching(self) -> None:
-        self.run_worker(self._start_monitor, thread=True, exit_on_error=False, name="start", group="start")
-        self._gpu_watch = GpuWatch(lambda gpus: self.post_message(GpuRead(gpus)))
-        self._gpu_watch.start()
-
-    def _start_monitor(self) -> None:
         from critictui.monitor.monitor import Monitor
 
-        monitor = Monitor(self.target, self.config, self._listen)
+        self._gpu_watch = GpuWatch(lambda gpus: self.post_message(GpuRead(gpus)))
+        self._gpu_watch.start()
+        monitor = self._reading or Monitor(self.target, self.config)
+        monitor.tell(self._listen)
         monitor.start()
         self.monitor = monitor
 
@@ -139,6 +154,8 @@ class CriticApp(Shell):
 
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """At most `config.refresh` frames a second, the last one never lost."""
+        if message.snapshot is self.snapshot:
+            return
         self._waiting = message.snapshot
         if self.config.auto_score:
             self._score_new(message.snapshot)
@@ -285,19 +302,3 @@ class CriticApp(Shell):
 def _collect_garbage() -> None:
     gc.freeze()
     gc.enable()
-
-
-def watch(target: Path, config: Config) -> int:
-    """Show the run until the user leaves; the exit status: 0, 1 after a crash, 128 + n after signal n."""
-    app = CriticApp(target, config)
-    ending = Ending(app.leave)
-    ending.install()
-    app.run()
-    ending.done()
-    if ending.status is not None:
-        return ending.status
-    if app.crash_log is not None or app.return_code:
-        restore_terminal(None)
-        where = f" The details are in {app.crash_log}." if app.crash_log is not None else ""
-        sys.stderr.write(f"critictui: the screen ended by an error of its own; the run was not touched.{where}\n")
-    return app.return_code or 0

@@ -60,6 +60,17 @@ class Watching:
         monitor.start()
         return monitor, listener
 
+    def unheard(self, target: Path) -> tuple[Monitor, Listener]:
+        """A monitor that has read what a first frame shows, and a listener that it does not know yet."""
+        monitor = Monitor(target, Config())
+        self.monitors.append(monitor)
+        monitor.start()
+        deadline = time.monotonic() + 20
+        while monitor.first is None or monitor.first.main is None:
+            assert time.monotonic() < deadline, "nothing was read"
+            threading.Event().wait(0.005)
+        return monitor, Listener()
+
 
 @pytest.fixture
 def watching(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watching]:

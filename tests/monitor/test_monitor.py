@@ -208,6 +208,21 @@ def test_a_listener_that_raises_does_not_end_the_thread(
     assert seen.is_set()
 
 
+def test_before_anybody_listens_the_newest_is_read_and_nothing_is_judged(
+    run_dir: Path, write_steps: Write, watching: Any
+) -> None:
+    write_steps(run_dir, 1, 30)
+    monitor, listener = watching.unheard(run_dir)
+    assert monitor.first.main.run.step == 30
+    assert not monitor.first.main.judgement.waiting
+    monitor.tell(listener)
+    listener.until(lambda snapshot: snapshot.main is not None and snapshot.main.judgement.waiting)
+    assert listener.snapshots[0].main is not None
+    assert listener.snapshots[0].main.run.step == 30
+    write_steps(run_dir, 31, 31)
+    listener.until_step(31)
+
+
 def test_alerts_reach_the_snapshot_and_the_alarm_log(
     watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

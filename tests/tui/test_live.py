@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from critictui.config import Config
+from critictui.monitor.monitor import Monitor
 from critictui.tui.app import CriticApp
 from critictui.tui.chart.widget import Chart
 from critictui.tui.screens.runs import RunsScreen
@@ -50,6 +51,21 @@ async def test_a_step_that_is_appended_appears(tmp_path: Path) -> None:
     app = CriticApp(run, Config())
     async with app.run_test(size=(120, 36)):
         await until(lambda: step_of(app) == 20 and has_charts(app))
+        with (run / "train.log").open("a") as file:
+            file.write(step_line(21))
+        await until(lambda: step_of(app) == 21)
+        assert app.errors == 0
+
+
+async def test_what_was_read_before_the_screen_was_there_is_in_its_first_frame(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 20)
+    monitor = Monitor(run, Config())
+    monitor.start()
+    await until(lambda: monitor.first is not None and monitor.first.main is not None)
+    app = CriticApp(run, Config(), monitor)
+    async with app.run_test(size=(120, 36)):
+        assert step_of(app) == 20
+        assert has_charts(app)
         with (run / "train.log").open("a") as file:
             file.write(step_line(21))
         await until(lambda: step_of(app) == 21)

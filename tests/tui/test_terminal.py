@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.terminal import PtySession, terminal_env  # noqa: E402
 
 WATCH = "import sys; from pathlib import Path; from critictui.config import load_config; \
-from critictui.tui.app import watch; p = Path(sys.argv[1]); sys.exit(watch(p, load_config(p)))"
+from critictui.tui.start import watch; p = Path(sys.argv[1]); sys.exit(watch(p, load_config(p)))"
 
 RESTORED = b"\x1b[?1049l"
 
