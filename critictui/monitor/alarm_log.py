@@ -9,10 +9,10 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from critictui.health.alert import Alert
-from critictui.scoring.results import state_dir
 
 Change = tuple[str, str, str]
 
@@ -23,6 +23,8 @@ _ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOEN
 
 def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
     """Where a run's alarm log is: in the run, or else in the user's state directory."""
+    from critictui.scoring.results import state_dir
+
     return run_dir / "critictui" / "alarms.jsonl", state_dir(run_dir) / "alarms.jsonl"
 
 
@@ -53,13 +55,17 @@ class AlarmLog:
     """
 
     def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
-        self._paths = alarm_log_paths(run_dir)
+        self._run_dir = run_dir
         self._place = 1 if read_only or _is_protected(run_dir) else 0
         self._known: set[Change] = set()
         self._read: dict[Path, int] = {}
         self._waiting: dict[Change, dict[str, object]] = {}
         self._retry_at = 0.0
         self._problem = ""
+
+    @cached_property
+    def _paths(self) -> tuple[Path, Path]:
+        return alarm_log_paths(self._run_dir)
 
     @property
     def path(self) -> Path:

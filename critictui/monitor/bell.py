@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from critictui.monitor.inotify import Inotify
-from critictui.run.mounts import is_remote
 
 _MOST_FOLDERS = 512
 
@@ -50,6 +49,8 @@ class Bell:
             self._give_up(failed)
 
     def _local(self, folders: Iterable[Path]) -> list[Path]:
+        from critictui.run.mounts import is_remote
+
         chosen: list[Path] = []
         remote = 0
         for folder in folders:

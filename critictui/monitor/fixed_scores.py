@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from critictui.health.alert import FixedScore
-from critictui.scoring.result import ScoreResult
+
+if TYPE_CHECKING:
+    from critictui.scoring.result import ScoreResult
 
 
 def fixed_scores(results: Iterable[ScoreResult]) -> tuple[FixedScore, ...]:

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from critictui.checkpoint.checkpoint import Audit, Checkpoint
 from critictui.monitor.guard import Guard
-from critictui.scoring.result import ScoreResult
-from critictui.scoring.results import ResultsFolder
+
+if TYPE_CHECKING:
+    from critictui.checkpoint.checkpoint import Audit, Checkpoint
+    from critictui.scoring.result import ScoreResult
+    from critictui.scoring.results import ResultsFolder
 
 HEAD_START = 0.4
 """Seconds that the first chart has to itself: this thread's imports and looks would hold Python's lock meanwhile."""
@@ -39,7 +42,7 @@ class _Looked:
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
-        self.results = ResultsFolder(run_dir)
+        self.results: ResultsFolder | None = None
         self.facts = SideFacts()
         self.guard = Guard()
         self.checkpoints_at = 0.0
@@ -48,9 +51,11 @@ class _Looked:
     def look(self) -> bool:
         """Whether anything is different from the last look."""
         from critictui.checkpoint.find import find_checkpoints
+        from critictui.scoring.results import ResultsFolder
 
         before = self.facts
-        scores = self.guard.call("scores", self.results.poll, before.scores)
+        results = self.results = self.results or ResultsFolder(self.run_dir)
+        scores = self.guard.call("scores", results.poll, before.scores)
         checkpoints: Sequence[Checkpoint] = before.checkpoints
         if time.monotonic() >= self.checkpoints_at:
             began = time.monotonic()
@@ -64,7 +69,7 @@ class _Looked:
         self.guard.call("audit", lambda: self._audit_one(checkpoints), None)
         kept = {c.path for c in checkpoints}
         audits = tuple((path, found) for path, (_, found) in self.audited.items() if path in kept)
-        facts = SideFacts(tuple(checkpoints), audits, tuple(scores), (*self.results.notices, *self.guard.notices))
+        facts = SideFacts(tuple(checkpoints), audits, tuple(scores), (*results.notices, *self.guard.notices))
         same = (
             before.checkpoints == facts.checkpoints
             and before.notices == facts.notices

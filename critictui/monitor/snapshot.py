@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from critictui.checkpoint.checkpoint import Audit, Checkpoint
-from critictui.health.alert import Judgement
-from critictui.run.facts import RunSnapshot, RunState
-from critictui.scoring.result import ScoreResult
+if TYPE_CHECKING:
+    from critictui.checkpoint.checkpoint import Audit, Checkpoint
+    from critictui.health.alert import Judgement
+    from critictui.run.facts import RunSnapshot, RunState
+    from critictui.scoring.result import ScoreResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from critictui.monitor import bell as bell_module
 from critictui.monitor import guard
 from critictui.monitor.bell import Bell
 from critictui.monitor.clock import AwakeClock
@@ -70,7 +69,7 @@ def test_a_burst_rings_once_until_it_is_armed_again(tmp_path: Path) -> None:
 
 
 def test_folders_on_a_network_are_polled_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bell_module, "is_remote", lambda path: True)
+    monkeypatch.setattr("critictui.run.mounts.is_remote", lambda path: True)
     bell = Bell(lambda: None)
     bell.arm([tmp_path])
     assert "network file system" in bell.notice

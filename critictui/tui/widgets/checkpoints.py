@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from critictui.checkpoint.checkpoint import Checkpoint
-from critictui.monitor.snapshot import WatchedRun
-from critictui.scoring.result import ScoreResult
 from critictui.tui import words
 from critictui.tui.glyphs import UNICODE, Glyphs
 from critictui.tui.text import joined, plain
 from critictui.tui.widgets.rows import Rows, cells
+
+if TYPE_CHECKING:
+    from critictui.checkpoint.checkpoint import Checkpoint
+    from critictui.monitor.snapshot import WatchedRun
+    from critictui.scoring.result import ScoreResult
 
 _STYLES = {
     "complete": "$text-success",

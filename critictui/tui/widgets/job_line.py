@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from critictui.scoring.jobs import Progress
 from critictui.tui import words
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.text import EMPTY, joined, plain
 from critictui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
+    from critictui.scoring.jobs import Progress
     from critictui.tui.evaluation.bench import Bench
 
 _BAR = 12
