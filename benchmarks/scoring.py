@@ -95,19 +95,20 @@ def language_model(hidden: int, layers: int) -> Any:
 
 
 def critic_of(model: Any, head: torch.Tensor, dtype: torch.dtype) -> Critic:
-    """The critic that shares the language model's backbone, or a copy of it in double precision."""
+    """The critic that shares the language model's backbone, or a copy of it in another precision."""
     import copy
 
-    backbone = model.model if dtype == torch.float32 else copy.deepcopy(model.model).to(dtype)
+    same = model.model.dtype == dtype
+    backbone = model.model if same else copy.deepcopy(model.model).to(dtype)
     path = Path("/nowhere")
     return Critic(
         checkpoint=Checkpoint(path, 0, "hf", "complete", "", 0, (), 0.0),
         audit=SimpleNamespace(fingerprint=""),  # type: ignore[arg-type]
         config=backbone.config,
         backbone=backbone,
-        head_weight=head.to(dtype),
+        head_weight=head.to(torch.promote_types(dtype, torch.float32)),
         head_bias=None,
-        device=torch.device("cpu"),
+        device=head.device,
         dtype=dtype,
         load_seconds=0.0,
         identity="",
@@ -142,9 +143,9 @@ def by_script(model: Any, head: torch.Tensor, trees: list[Tree]) -> list[float]:
     with torch.inference_mode():
         for pair in pairs_of(trees):
             for prompt, response in pair:
-                ids = torch.tensor(np.concatenate([prompt, response]))[None]
+                ids = torch.tensor(np.concatenate([prompt, response]), device=head.device)[None]
                 out = model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
-                values = out.hidden_states[-1][0] @ head
+                values = out.hidden_states[-1][0].to(head.dtype) @ head
                 scores.append(float(values[len(prompt) :].mean()))
     return scores
 
@@ -156,11 +157,12 @@ def by_padding(model: Any, head: torch.Tensor, trees: list[Tree]) -> list[float]
         for start in range(0, len(sequences), 8):
             batch = sequences[start : start + 8]
             width = max(len(p) + len(r) for p, r in batch)
-            ids, mask = torch.zeros(2, len(batch), width, dtype=torch.long)
+            ids, mask = torch.zeros(2, len(batch), width, dtype=torch.long, device=head.device)
             for i, (prompt, response) in enumerate(batch):
-                ids[i, : len(prompt) + len(response)] = torch.tensor(np.concatenate([prompt, response]))
+                ids[i, : len(prompt) + len(response)] = torch.from_numpy(np.concatenate([prompt, response]))
                 mask[i, : len(prompt) + len(response)] = 1
-            values = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state @ head
+            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            values = hidden.to(head.dtype) @ head
             scores += [float(values[i, len(p) : len(p) + len(r)].mean()) for i, (p, r) in enumerate(batch)]
     return scores
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,8 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from critictui.errors import JobFailedError
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.scoring.last_lines import TAIL_BYTES, last_lines
 from critictui.scoring.protocol import LARGEST, LENGTH, ProtocolError, frame, job_to_json, message_from_json, unframe
 
 HEARTBEAT_SECONDS = 120.0
@@ -26,8 +29,6 @@ network disk holds Python's lock for longer than that."""
 STALL_SECONDS = 1800.0
 """A worker that speaks but gets nowhere for so long counts as hung too."""
 GRACE_SECONDS = 5.0
-TAIL_BYTES = 16 << 10
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ def worker_environment() -> dict[str, str]:
     """The worker's environment: it never asks the network for a model, and numbers GPUs as NVML does."""
     root = str(Path(__file__).resolve().parents[2])
     environment = {
+        # rows of many lengths fragment a cache of fixed blocks: a bounded share of a GPU would be freed and taken anew
+        "PYTORCH_ALLOC_CONF": "expandable_segments:True",
         **os.environ,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
@@ -126,7 +129,17 @@ def worker_environment() -> dict[str, str]:
     }
     if root != sysconfig.get_paths()["purelib"]:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    if environment.get("PYTHONDONTWRITEBYTECODE") and not all(map(_compiled, ("torch", "transformers"))):
+        # a container that keeps no bytecode would compile a million lines for every score: it is kept beside our state
+        del environment["PYTHONDONTWRITEBYTECODE"]
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(user_cache_path("critictui") / "bytecode"))
     return environment
+
+
+def _compiled(package: str) -> bool:
+    """Whether a package's bytecode lies beside its source."""
+    spec = importlib.util.find_spec(package)
+    return spec is None or spec.cached is None or Path(spec.cached).exists()
 
 
 async def _converse(
@@ -251,11 +264,9 @@ class _Tail:
         while piece := await process.stdout.read(1 << 16):
             self._bytes = (self._bytes + piece)[-TAIL_BYTES:]
 
-    def last_lines(self, count: int = 8, width: int = 300) -> str:
+    def last_lines(self) -> str:
         """The last lines without anything a terminal would obey."""
-        text = _ESCAPES.sub("", self._bytes.decode("utf-8", "replace"))
-        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-        return "\n".join("".join(c if c.isprintable() else " " for c in line)[:width] for line in lines[-count:])
+        return last_lines(self._bytes)
 
 
 def start_detached(job: Job, log: Path) -> int:

@@ -15,7 +15,7 @@ from critictui.errors import InputError
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.protocol import LENGTH, ProtocolError, frame, job_from_json, message_to_json, unframe
 from critictui.worker.jobs_table import work_for
-from critictui.worker.process import end_group, quiet_standard_output, settle
+from critictui.worker.process import end_group, hide_unneeded, quiet_standard_output, settle
 
 HEARTBEAT_SECONDS = 2.0
 _EXTRA = {"torch", "transformers", "scipy", "pandas", "pyarrow", "httpx", "jinja2", "tokenizers", "safetensors"}
@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, default=0)
     arguments = parser.parse_args(argv)
     quiet_standard_output()
+    hide_unneeded()
     channel = Channel(arguments.channel)
     try:
         job = channel.read_job()

@@ -7,10 +7,12 @@ as in a row of its own, so its hidden state is the same too.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,10 @@ from torch.nn import functional
 
 TREE = "critictui_tree"
 """The attention implementation's name in transformers."""
-BLOCK = 128
-"""FlexAttention's block: a packed row on the GPU is padded to a multiple of it."""
 QUERIES = 512
 """Queries of a branch that are computed at once."""
+FLASH_HEAD = 256
+"""The largest head dimension that the flash kernels take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,14 @@ class Layout:
     length: int
     positions: NDArray[np.int64]
     """(length,) position of each token in its own sequence."""
-    use_flex: bool = False
-    masks: dict[Any, Any] = field(default_factory=dict)
-    """Block masks or dense ones, made once a row and used by every layer."""
+    varlen: bool = False
+    """One flash kernel over all segments at once, instead of one attention a segment."""
+    made: dict[Any, Any] = field(default_factory=dict)
+    """Masks and spans on the device, made once a row and used by every layer."""
 
     @staticmethod
-    def of(lengths: Sequence[tuple[int, Sequence[int]]], *, pad_to: int = 1) -> Layout:
-        """A layout for trees given as (prompt tokens, tokens of each branch); the row is padded to a multiple."""
+    def of(lengths: Sequence[tuple[int, Sequence[int]]], *, varlen: bool = False) -> Layout:
+        """A layout for trees given as (prompt tokens, tokens of each branch)."""
         segments: list[Segment] = []
         positions: list[NDArray[np.int64]] = []
         at = 0
@@ -64,34 +67,46 @@ class Layout:
                 segments.append(Segment(at, at + branch, parent))
                 positions.append(np.arange(prompt, prompt + branch))
                 at += branch
-        padding = -at % pad_to
-        if padding:
-            segments.append(Segment(at, at + padding, -1))
-            positions.append(np.arange(padding))
-        return Layout(tuple(segments), at + padding, np.concatenate([np.empty(0, np.int64), *positions]))
+        return Layout(tuple(segments), at, np.concatenate([np.empty(0, np.int64), *positions]), varlen)
 
-    def owners(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(length,) each token's segment, and its segment's parent (a prompt is its own parent)."""
-        segment = np.empty(self.length, np.int32)
-        parent = np.empty(self.length, np.int32)
-        for number, part in enumerate(self.segments):
-            segment[part.start : part.stop] = number
-            parent[part.start : part.stop] = number if part.parent < 0 else part.parent
-        return segment, parent
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence: a prompt and one of its branches."""
+        return int(self.positions.max(initial=-1)) + 1
+
+    def spans(self) -> Spans:
+        """The row as sequences of queries, each behind the keys that it sees."""
+        keys: list[NDArray[np.int64]] = []
+        counts: list[tuple[int, int]] = []
+        for part in self.segments:
+            if part.start == part.stop:
+                continue
+            own = np.arange(part.start, part.stop)
+            if part.parent >= 0:
+                root = self.segments[part.parent]
+                own = np.concatenate([np.arange(root.start, root.stop), own])
+            keys.append(own)
+            counts.append((part.stop - part.start, len(own)))
+        bounds = np.concatenate([np.zeros((1, 2), np.int32), np.cumsum(counts, axis=0, dtype=np.int32)])
+        longest = np.max(counts, axis=0)
+        return Spans(np.concatenate(keys), bounds[:, 0], bounds[:, 1], int(longest[0]), int(longest[1]))
 
 
-def visible(layout: Layout, window: int | None = None, device: torch.device | None = None) -> Callable[..., Tensor]:
-    """FlexAttention's mask function of a layout: (batch, head, query, key) -> whether the query sees the key."""
-    own, parent = (torch.as_tensor(column, device=device) for column in layout.owners())
-    position = torch.as_tensor(layout.positions, device=device)
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """A packed row in the form of a kernel for sequences of varying length: n sequences of queries and of keys.
 
-    def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        same = (own[key] == own[query]) | (own[key] == parent[query])
-        distance = position[query] - position[key]
-        near = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-        return same & near
+    Query i of m sees the first k - m + i + 1 of its sequence's k keys: causal, aligned at the end.
+    """
 
-    return sees
+    keys: NDArray[np.int64]
+    """Which token of the row each key is: prompts stand here again for every branch."""
+    query_bounds: NDArray[np.int32]
+    """(n + 1,) where each sequence's queries begin in the row."""
+    key_bounds: NDArray[np.int32]
+    """(n + 1,) where each sequence's keys begin in `keys`."""
+    longest_query: int
+    longest_key: int
 
 
 _current = threading.local()
@@ -106,7 +121,7 @@ def packed(layout: Layout) -> Iterator[None]:
         yield
     finally:
         _current.layout = before
-        layout.masks.clear()
+        layout.made.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,7 @@ def tree_attention(  # noqa: PLR0917  (transformers calls it so)
     if dropout or query.shape[0] != 1 or query.shape[2] != layout.length:
         raise RuntimeError("tree attention needs one packed row and no dropout")
     kind = _Kind(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
-    attend = _flex if layout.use_flex and softcap is None else _by_segment
+    attend = _by_kernel if layout.varlen and softcap is None else _by_segment
     return attend(layout, query, key, value, kind).transpose(1, 2), None
 
 
@@ -168,56 +183,80 @@ def _causal(layout: Layout, q: Tensor, k: Tensor, v: Tensor, kind: _Kind) -> Ten
         return functional.scaled_dot_product_attention(
             q, k, v, is_causal=length > 1, scale=kind.scale, enable_gqa=grouped
         )
-    mask = _dense_mask(layout, length, keys, kind.window if windowed else None, q.device)
+    mask = _mask(layout, length, keys, kind.window if windowed else None, q)
     if kind.softcap is None:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=kind.scale, enable_gqa=grouped)
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
     logits = torch.tanh(q @ k.transpose(2, 3) * kind.scale / kind.softcap) * kind.softcap
-    weights = logits.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.promote_types(q.dtype, torch.float32))
+    weights = (logits + mask).softmax(-1, dtype=torch.promote_types(q.dtype, torch.float32))
     return weights.to(q.dtype) @ v
 
 
-def _dense_mask(layout: Layout, length: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    name = (length, keys, window)
-    mask = layout.masks.get(name)
-    if mask is None:
-        distance = torch.arange(keys - length, keys, device=device)[:, None] - torch.arange(keys, device=device)
-        mask = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-        if mask.numel() < 1 << 22:
-            layout.masks[name] = mask
-    assert isinstance(mask, Tensor)
-    return mask
+def _mask(layout: Layout, length: int, keys: int, window: int | None, like: Tensor) -> Tensor:
+    """(length, keys) what is added to the logits of the last `length` positions of `keys`: 0 or -inf.
 
-
-_compiled: dict[str, Any] = {}
-
-
-def _flex(layout: Layout, query: Tensor, key: Tensor, value: Tensor, kind: _Kind) -> Tensor:
-    """On a GPU, blocks that nobody sees are not computed.
-
-    Tested here only through its mask, on the CPU: no GPU was at hand when it was written. `score` tries it against one
-    sequence at a time before it believes it, and scores without packing where they differ.
+    A view into one mask a row: query i sees key j where j <= i + before, so another `before` is another first column.
     """
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    if "flex" not in _compiled:
-        _compiled["flex"] = torch.compile(flex_attention, dynamic=False)
-    name = ("block", kind.window)
-    if name not in layout.masks:
-        layout.masks[name] = create_block_mask(
-            visible(layout, kind.window, query.device),
-            B=None,
-            H=None,
-            Q_LEN=layout.length,
-            KV_LEN=layout.length,
-            device=str(query.device),
-            BLOCK_SIZE=BLOCK,
+    before = keys - length
+    kept = layout.made.get(("mask", window))
+    if kept is None or kept.shape[0] < length or kept.shape[1] - kept.shape[0] < before:
+        rows, most = max(length, QUERIES), max(before, layout.longest)
+        distance = (
+            torch.arange(rows, device=like.device)[:, None] + most - torch.arange(most + rows, device=like.device)
         )
-    grouped = query.shape[1] != key.shape[1]
-    out = _compiled["flex"](query, key, value, block_mask=layout.masks[name], scale=kind.scale, enable_gqa=grouped)
+        seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+        kept = torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
+        layout.made["mask", window] = kept
+    assert isinstance(kept, Tensor)
+    first = kept.shape[1] - kept.shape[0] - before
+    view = kept[:length, first : first + keys]
+    return view.contiguous() if like.device.type == "cuda" else view  # its kernels read 16 bytes at a time
+
+
+def has_kernel(dtype: torch.dtype, head: int) -> bool:
+    """Whether this torch has a flash kernel for sequences of varying length that takes such heads (from 2.11 on)."""
+    if dtype not in {torch.bfloat16, torch.float16} or head > FLASH_HEAD or head % 8:
+        return False
+    return {"scale", "window_size"} <= _kernel()[1]
+
+
+@cache
+def _kernel() -> tuple[Callable[..., Any], frozenset[str]]:
+    """Torch's kernel and the names of its arguments."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return (lambda *_, **__: torch.empty(0)), frozenset()
+    return varlen_attn, frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def _by_kernel(layout: Layout, query: Tensor, key: Tensor, value: Tensor, kind: _Kind) -> Tensor:
+    """All segments in one call: no mask, no padding, nothing to compile."""
+    device = query.device
+    if "spans" not in layout.made:
+        spans = layout.spans()
+        columns = (spans.keys, spans.query_bounds, spans.key_bounds)
+        layout.made["spans"] = (spans, *(torch.as_tensor(column, device=device) for column in columns))
+    spans, keys, query_bounds, key_bounds = layout.made["spans"]
+    attend, names = _kernel()
+    # one split: else the order of a sum may depend on the longest sequence of the row (torch that knows no splits
+    # makes none); grouped heads need to be announced where there is a word for it
+    wanted = {"num_splits": 1, "enable_gqa": query.shape[1] != key.shape[1]}
+    out = attend(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1).index_select(0, keys),
+        value[0].transpose(0, 1).index_select(0, keys),
+        query_bounds,
+        key_bounds,
+        spans.longest_query,
+        spans.longest_key,
+        scale=kind.scale,
+        window_size=(-1 if kind.window is None else kind.window - 1, 0),
+        **{name: value for name, value in wanted.items() if name in names},
+    )
     assert isinstance(out, Tensor)
-    return out
+    return out.transpose(0, 1)[None]
 
 
 def install() -> None:

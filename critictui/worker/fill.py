@@ -89,7 +89,8 @@ def fill_tensors(
     total = sum(fill.stored.nbytes for fill in fills) or 1
     cold = [fd for fd in weights.fds if not _cached(fd)]
     runs = [run for fill in fills for run in _runs(fill)]
-    reader = _Reader(weights, progress, total)
+    on_gpu = any(fill.target.device.type == "cuda" for fill in fills)
+    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total)
     count = threads or max(1, min(8, os.cpu_count() or 1))
     intra = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, "load", initializer=torch.set_num_threads, initargs=(1,))
@@ -103,6 +104,7 @@ def fill_tensors(
         reader.stopped = True
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(intra)
+    reader.finish()
     for fd in cold:  # what we alone brought into the page cache goes, so that training's own pages stay
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     progress(1.0)
@@ -147,6 +149,8 @@ def _bytes(tensor: Tensor) -> memoryview:
 class _Reader:
     """What the reading threads share: the files, the count of bytes, and a buffer for each of them."""
 
+    _pinned = False
+
     def __init__(self, weights: Weights, progress: Callable[[float], None], total: int) -> None:
         self.stopped = False
         self._weights = weights
@@ -170,27 +174,22 @@ class _Reader:
         stored = run.fill.stored
         target = run.fill.target.view(-1)[run.begin : run.begin + run.count]
         source = getattr(torch, stored.dtype)
-        if target.device.type == "cpu" and target.dtype == source:
+        if target.dtype == source:
             self._pread(run, _bytes(target))
             _check(target, stored, self._weights)
             return
-        buffer = self._buffer(target.device)
-        raw = buffer[: run.count * source.itemsize]
-        self._pread(run, _bytes(raw))
-        loaded = raw.view(source)
-        _check(loaded, stored, self._weights)
-        if target.device.type == "cuda":
-            # not yet run on a GPU: the pinned buffer is reused only after its copy has ended
-            target.copy_(loaded.to(target.device, non_blocking=True))
-            torch.cuda.current_stream(target.device).synchronize()
-        else:
-            target.copy_(loaded)
+        loaded = self._own_buffer()[: run.count * source.itemsize]
+        self._pread(run, _bytes(loaded))
+        _check(loaded.view(source), stored, self._weights)
+        target.copy_(loaded.view(source))
 
-    def _buffer(self, device: torch.device) -> Tensor:
+    def finish(self) -> None:
+        """What is left to do when every run has been read."""
+
+    def _own_buffer(self) -> Tensor:
         buffer: Tensor | None = getattr(self._own, "buffer", None)
         if buffer is None:
-            buffer = torch.empty(CHUNK, dtype=torch.uint8, pin_memory=device.type == "cuda")
-            self._own.buffer = buffer
+            buffer = self._own.buffer = torch.empty(CHUNK, dtype=torch.uint8, pin_memory=self._pinned)
         return buffer
 
     def _pread(self, run: _Run, into: memoryview) -> None:
@@ -202,6 +201,51 @@ class _Reader:
                 if got == 0:
                     raise CheckpointError(f"{path}: cut short in {run.fill.stored.name}; copy the file again")
                 at += got
+
+
+class _GpuReader(_Reader):
+    """The same with targets on a GPU: a stream and a pinned buffer a thread; the GPU casts and adds up.
+
+    Each chunk's sum stays on the GPU until all are there: only a sum that looks wrong costs a second look.
+    """
+
+    _pinned = True
+
+    def __init__(self, weights: Weights, progress: Callable[[float], None], total: int) -> None:
+        super().__init__(weights, progress, total)
+        self._sums: list[tuple[_Run, Tensor]] = []
+
+    def _read(self, run: _Run) -> None:
+        source = getattr(torch, run.fill.stored.dtype)
+        target = run.fill.target.view(-1)[run.begin : run.begin + run.count]
+        loaded = self._own_buffer()[: run.count * source.itemsize]
+        self._pread(run, _bytes(loaded))
+        stream = self._stream(target.device)
+        with torch.cuda.stream(stream):
+            if target.dtype == source:
+                arrived = target.copy_(loaded.view(source), non_blocking=True)
+            else:  # cast on the GPU: a copy that casts would do it on the host first
+                arrived = loaded.to(target.device, non_blocking=True).view(source)
+                target.copy_(arrived)
+            if source.is_floating_point:
+                self._sums.append((run, arrived.sum(dtype=torch.promote_types(source, torch.float32))))
+            stream.synchronize()  # the buffer is used again
+
+    def finish(self) -> None:
+        """Look again at every chunk whose sum is 0 or not finite. Raises CheckpointError."""
+        if not self._sums:
+            return
+        sums = torch.stack([total.double() for _, total in self._sums]).cpu()
+        for at in torch.nonzero(~sums.isfinite() | (sums == 0)).flatten().tolist():
+            run = self._sums[at][0]
+            chunk = run.fill.target.view(-1)[run.begin : run.begin + run.count]
+            _check(chunk, run.fill.stored, self._weights)
+
+    def _stream(self, device: torch.device) -> torch.cuda.Stream:
+        stream: torch.cuda.Stream | None = getattr(self._own, "stream", None)
+        if stream is None:
+            stream = self._own.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        return stream
 
 
 def _check(chunk: Tensor, stored: StoredTensor, weights: Weights) -> None:

@@ -125,15 +125,13 @@ def _smaller(critic: Critic, trees: Sequence[Tree], row: list[_Part]) -> list[li
 
 def _packed_row(critic: Critic, trees: Sequence[Tree], row: list[_Part]) -> list[list[Values]]:
     """Values of one packed row: for each part, for each of its branches."""
-    cuda = critic.device.type == "cuda"
     lengths = [(len(trees[p.tree].prompt), [len(trees[p.tree].branches[i].ids) for i in p.branches]) for p in row]
-    layout = Layout.of(lengths, pad_to=attention.BLOCK if cuda else 1)
-    layout.use_flex = cuda and _ways.get(critic, "flex") == "flex"
+    layout = Layout.of(lengths, varlen=_ways.get(critic) == "kernel")
     pieces: list[Ids] = []
     for part in row:
         tree = trees[part.tree]
         pieces += [tree.prompt, *(tree.branches[i].ids for i in part.branches)]
-    ids = np.concatenate([*pieces, np.zeros(layout.length - sum(map(len, pieces)), np.int64)])
+    ids = np.concatenate(pieces)
     if not len(ids):
         return [[np.array([np.nan]) for _ in part.branches] for part in row]
     with _attention(critic, attention.TREE), packed(layout):
@@ -201,7 +199,7 @@ def _plain_attention(critic: Critic) -> str:
 
 
 _ways: weakref.WeakKeyDictionary[Critic, str] = weakref.WeakKeyDictionary()
-"""How a critic is scored: flex, segments (packed rows, with either attention), or single."""
+"""How a critic is scored: kernel or segments (packed rows, with either attention), or single."""
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
@@ -221,7 +219,7 @@ def _way(critic: Critic, trees: Sequence[Tree]) -> str:
             return "single"
         found = "single"
         if _supports_packing(critic):
-            for way in ("flex", "segments") if critic.device.type == "cuda" else ("segments",):
+            for way in ("kernel", "segments") if _has_kernel(critic) else ("segments",):
                 _ways[critic] = way
                 if _agree(critic, probe):
                     found = way
@@ -235,6 +233,13 @@ def _supports_packing(critic: Critic) -> bool:
     rope = getattr(critic.config, "rope_parameters", None) or getattr(critic.config, "rope_scaling", None) or {}
     kinds = {str(entry.get("rope_type", "default")) for entry in (rope, *rope.values()) if isinstance(entry, dict)}
     return bool(getattr(critic.backbone, "_supports_attention_backend", False)) and not kinds & {"dynamic", "longrope"}
+
+
+def _has_kernel(critic: Critic) -> bool:
+    heads = int(getattr(critic.config, "num_attention_heads", 1) or 1)
+    head = int(getattr(critic.config, "head_dim", None) or critic.config.hidden_size // heads)
+    softcap = getattr(critic.config, "attn_logit_softcapping", None)
+    return critic.device.type == "cuda" and not softcap and attention.has_kernel(critic.dtype, head)
 
 
 def _agree(critic: Critic, tree: Tree) -> bool:

@@ -7,7 +7,11 @@ import ctypes
 import os
 import platform
 import signal
+import sys
 
+UNNEEDED = ("accelerate", "sklearn", "torchvision", "torchaudio", "tensorflow", "jax", "flax", "librosa", "cv2", "timm")
+"""What transformers imports where it finds it and a critic has no use for: seconds of every start in a training
+container, and where torchvision does not fit its torch, an exception."""
 _PR_SET_PDEATHSIG = 1
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE_CLASS = 3 << 13
@@ -32,6 +36,12 @@ def settle(parent: int, *, outlive: bool) -> None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if not outlive and parent and os.getppid() != parent:
         end_group()
+
+
+def hide_unneeded() -> None:
+    """Let this process's imports find none of `UNNEEDED`. Call it before transformers is imported."""
+    for name in UNNEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # Python's own way to say "not there"
 
 
 def end_group() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from critictui.scoring.client import Patience, run_job, start_detached
+from critictui.scoring import client
+from critictui.scoring.client import Patience, run_job, start_detached, worker_environment
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 
 JOB = Job("score", checkpoint="/nowhere/critic", fixed_set="/nowhere/set.jsonl")
@@ -300,3 +301,27 @@ def test_a_detached_worker_goes_on_alone(tmp_path: Path) -> None:
     assert wait_for(lambda: gone(process), 60.0)
     os.waitpid(process, 0)
     assert log.exists()
+
+
+def test_where_no_bytecode_may_be_written_the_workers_is_kept_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(client, "_compiled", lambda package: package != "torch")
+    made = worker_environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in made
+    assert made["PYTHONPYCACHEPREFIX"] == str(tmp_path / "critictui" / "bytecode")
+    monkeypatch.setattr(client, "_compiled", lambda _: True)
+    assert "PYTHONPYCACHEPREFIX" not in worker_environment()
+
+
+def test_the_worker_does_not_see_what_a_critic_has_no_use_for() -> None:
+    script = (
+        "import importlib.util, sys; from critictui.worker.process import UNNEEDED, hide_unneeded; hide_unneeded()\n"
+        "import critictui.worker.backbone; from transformers import AutoModel, AutoTokenizer\n"
+        "import transformers.models.qwen2.modeling_qwen2\n"
+        "print([n for n in UNNEEDED if importlib.util.find_spec(n) or any(m.startswith(n + '.') for m in sys.modules)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -26,19 +24,6 @@ from critictui.worker.load import load_critic
 from critictui.worker.model import Critic
 
 pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="module")
-def forms() -> ModuleType:
-    name = "critictui_test_forms"
-    if name not in sys.modules:
-        place = Path(__file__).parents[1] / "checkpoint" / "forms.py"
-        spec = importlib.util.spec_from_file_location(name, place)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import torch
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe, ScoringError
 from critictui.worker import forward, score
-from critictui.worker.attention import Layout, tree_attention, visible
+from critictui.worker.attention import Layout, tree_attention
 from critictui.worker.attention import packed as within
 from critictui.worker.model import Critic
 from critictui.worker.tokens import Branch, Tree
@@ -141,29 +141,33 @@ def test_each_unique_response_is_computed_once(critic: Critic, fixed_set: FixedS
 
 
 def dense(layout: Layout, window: int | None = None) -> np.ndarray:
-    index = torch.arange(layout.length)
-    sees = visible(layout, window)
-    return sees(torch.tensor(0), torch.tensor(0), index[:, None], index[None, :]).numpy()
+    """(query, key) whether the query sees the key: itself, and what is before it in its sequence."""
+    sees = np.zeros((layout.length, layout.length), bool)
+    for part in layout.segments:
+        root = layout.segments[part.parent] if part.parent >= 0 else None
+        whole = [*(range(root.start, root.stop) if root else ()), *range(part.start, part.stop)]
+        for place, token in enumerate(whole):
+            if part.start <= token < part.stop:
+                sees[token, whole[0 if window is None else max(0, place + 1 - window) : place + 1]] = True
+    return sees
 
 
-@pytest.mark.parametrize("window", [None, 4])
-def test_the_mask_for_the_gpu_shows_each_token_its_own_sequence_and_no_other(window: int | None) -> None:
-    layout = Layout.of([(5, [3, 0, 4]), (2, [6]), (0, [2])], pad_to=32)
-    mask = dense(layout, window)
-    assert layout.length == 32
-    sequences = [(range(5), range(5, 8)), (range(5), range(8, 12)), (range(12, 14), range(14, 20)), ((), range(20, 22))]
-    for prompt, branch in sequences:
-        whole = [*prompt, *branch]
-        for position, query in enumerate(whole):
-            seen = whole[: position + 1] if window is None else whole[max(0, position + 1 - window) : position + 1]
-            assert np.flatnonzero(mask[query]).tolist() == seen
-    assert mask[22:, :22].sum() == 0
-    assert mask.any(axis=1).all()  # a row that sees nothing would be NaN
+def test_the_spans_show_each_token_its_own_sequence_and_no_other() -> None:
+    layout = Layout.of([(5, [3, 0, 4]), (2, [6]), (0, [2])])
+    spans = layout.spans()
+    assert (spans.longest_query, spans.longest_key) == (6, 9)
+    sees = np.zeros((layout.length, layout.length), bool)
+    for number in range(len(spans.query_bounds) - 1):
+        queries = range(spans.query_bounds[number], spans.query_bounds[number + 1])
+        keys = spans.keys[spans.key_bounds[number] : spans.key_bounds[number + 1]]
+        for i, query in enumerate(queries):
+            sees[query, keys[: len(keys) - len(queries) + i + 1]] = True
+    np.testing.assert_array_equal(sees, dense(layout))
 
 
 @pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("softcap", [None, 3.0])
-def test_segments_on_the_cpu_and_the_mask_for_the_gpu_mean_the_same(window: int | None, softcap: float | None) -> None:
+def test_attention_by_segment_is_attention_under_the_mask(window: int | None, softcap: float | None) -> None:
     layout = Layout.of([(9, [3, 1, 14]), (1, [7]), (4, [])])
     torch.manual_seed(0)
     query = torch.randn(1, 4, layout.length, 8, dtype=torch.float64)
