@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -15,10 +19,12 @@ from critictui.config import Config, load_config
 from critictui.errors import InputError, JobFailedError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Recipe = str | Mapping[str, object] | None
+"""What --recipe says."""
 
 
 class _WatchByDefault(click.Group):
-    """`critictui RUN_DIR` is `critictui watch RUN_DIR`."""
+    """`critictui RUN_DIR` is `critictui watch RUN_DIR`; output into a closed pipe is no error."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -27,6 +33,26 @@ class _WatchByDefault(click.Group):
         if not known and (Path(args[0]).exists() or "/" in args[0]):
             args = ["watch", *args]
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """The group's own help and version are printed here."""
+        with _reader_may_go():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """All that a command prints is printed here."""
+        with _reader_may_go():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) ends us quietly, with the status that SIGPIPE gives other tools."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere
+        raise click.exceptions.Exit(141) from None
 
 
 @click.group(cls=_WatchByDefault, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,9 +85,26 @@ def _print(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
 
 
+def _recipe_of(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Recipe:
+    """A recipe as it stands in a result's JSON, or the text as it is."""
+    del ctx, parameter
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"--recipe {text!r:.60} is no JSON object; give one as in a result, or preset,key=value,...")
+    return value
+
+
 _fixed_set = click.option("--fixed-set", type=click.Path(path_type=Path), help="A fixed set made by `prepare`.")
 _device = click.option("--device", help="auto, cpu, cuda:0 ...")
-_recipe = click.option("--recipe", help="A preset (gad-fork, gad, verl-ppo), or preset,key=value,...")
+_recipe = click.option(
+    "--recipe", callback=_recipe_of,
+    help="auto, a preset (gad-fork, gad, verl-ppo, trl, openrlhf), preset,key=value,..., or a JSON object.",
+)  # fmt: skip
 
 
 def _progress(message: object) -> None:
@@ -107,7 +150,7 @@ def export(target: Path, config_file: Path | None, fmt: str | None, output: Path
 @_config
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def diagnose(
-    target: Path, fixed_set: Path | None, recipe: str | None, device: str | None,
+    target: Path, fixed_set: Path | None, recipe: Recipe, device: str | None,
     as_json: bool, config_file: Path | None, markdown: bool,
 ) -> int:  # fmt: skip
     """Is this checkpoint sound? TARGET: a checkpoint, or a run (its newest complete one)."""
@@ -134,7 +177,7 @@ def diagnose(
 @_config
 @click.option("--save-recipe", is_flag=True, help="Make the recipe that was found the run's own (critictui.toml).")
 def replay(
-    target: Path, samples: Path, recipe: str | None, device: str | None,
+    target: Path, samples: Path, recipe: Recipe, device: str | None,
     as_json: bool, config_file: Path | None, save_recipe: bool,
 ) -> int:  # fmt: skip
     """Recompute scores that training recorded; find the recipe that reproduces them."""
@@ -168,7 +211,7 @@ def replay(
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def explain(
     target: Path, claims: tuple[str, ...], pairs: int | None, script: Path | None, samples: Path | None,
-    checkpoint: Path | None, fixed_set: Path | None, recipe: str | None, device: str | None,
+    checkpoint: Path | None, fixed_set: Path | None, recipe: Recipe, device: str | None,
     as_json: bool, config_file: Path | None, markdown: bool,
 ) -> int:  # fmt: skip
     """Why do training and test disagree? Ranked causes with their evidence."""
@@ -229,20 +272,29 @@ def prepare(as_json: bool, **flags: Any) -> int:
 @_device
 @_json
 @_config
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Keep the result there; default: the target's run.")
 @click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
-@click.option("--launch", type=click.Choice(["local", "slurm", "ray"]), help="Where the worker runs.")
 @click.option("--follow", is_flag=True, help="Go on: score each new complete checkpoint of the run.")
 @click.option("--detach", is_flag=True, help="Start it and return; the result appears in the run directory.")
+@click.option("--launch", type=click.Choice(["local", "slurm", "ray"]), help="Where the worker runs.")
+@click.option("--partition", help="Slurm's partition.")
+@click.option("--time", help="Slurm's time limit.")
+@click.option("--account", help="Slurm's account.")
+@click.option("--gpus", help="GPUs of the job, 0 for none; with Slurm also a type, as h100:1. Default: 1.")
+@click.option("--address", help="Ray's dashboard, as http://host:8265.")
+@click.option("--submit-arg", multiple=True, help="One more argument for sbatch, or KEY=VALUE of Ray's request.")
 def score(
-    target: Path, fixed_set: Path | None, recipe: str | None, device: str | None, as_json: bool,
-    config_file: Path | None, read_only: bool | None, share_gpu: bool, launch: str | None, follow: bool, detach: bool,
+    target: Path, fixed_set: Path | None, recipe: Recipe, device: str | None, as_json: bool,
+    config_file: Path | None, run_dir: Path | None, read_only: bool | None, share_gpu: bool, follow: bool,
+    detach: bool, launch: str | None, **asked: object,
 ) -> int:  # fmt: skip
     """Score a critic on a fixed set. TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.scoring import commands
 
     config = _settings(_existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch)
-    how = commands.How(share_gpu=share_gpu, as_json=as_json, tell=_progress, end=_end_progress, print_json=_print)
+    config = commands.config_for(config, asked)
+    how = commands.How(share_gpu, as_json, _progress, _end_progress, _print, run_dir)
     if follow:
         return commands.follow_run(target, config, fixed_set, how)
     if detach:
@@ -359,24 +411,47 @@ def demo(headless: bool, config_file: Path | None, **options: Any) -> int:
     return run_demo(**options, watch=None if headless or not sys.stdout.isatty() else on_screen, say=click.echo)
 
 
+def _end_in_order() -> None:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is ended, what it half wrote is removed.
+
+    A signal that was ignored when we came (nohup) stays so; a screen and `watch --headless` set their own handlers.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+
+
+def _complain(message: str) -> None:
+    """On stderr, if anybody still reads it."""
+    with contextlib.suppress(OSError):
+        click.echo(message, err=True)
+
+
 def main() -> None:
     """The entry point: exceptions become one line and an exit status, here and nowhere else."""
+    _end_in_order()
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         status = 130
-    except click.ClickException as error:
-        error.show()
+    except click.exceptions.NoArgsIsHelpError as error:
+        _complain(error.format_message())
         status = 2
-    except InputError as error:
-        click.echo(f"critictui: {error}", err=True)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "critictui"
+        _complain(f"critictui: {' '.join(error.format_message().split()).rstrip('.')}; see `{command} --help`")
+        status = 2
+    except (InputError, click.ClickException) as error:
+        _complain(f"critictui: {error}")
         status = 2
     except JobFailedError as error:
-        click.echo(f"critictui: {error}", err=True)
+        _complain(f"critictui: {error}")
         status = 3
-    except BrokenPipeError:
-        sys.stderr.close()
-        status = 141
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -27,10 +27,15 @@ class Config:
     keys: Mapping[str, str] = field(default_factory=dict)
     """Binding id to the keys that trigger it, comma separated."""
     theme: str = "critic-dark"
-    recipe: str | Mapping[str, object] = "gad-fork"
+    recipe: str | Mapping[str, object] = "auto"
+    """A preset, `preset,key=value,...` or a table; `auto`: TRL's where TRL's RewardTrainer wrote the checkpoint, else
+    `gad-fork`."""
     fixed_set: str = ""
     """Path of the fixed set; relative to the run directory."""
     launch: str = "local"
+    """Where a score is made: local, slurm or ray."""
+    launchers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """`[launch.slurm]` and `[launch.ray]`: what to ask the cluster for."""
     device: str = "auto"
     stage: str = "auto"
     """auto, warmup or adversarial: what a falling margin means."""
@@ -55,7 +60,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "theme": (str,),
     "recipe": (str, dict),
     "fixed_set": (str,),
-    "launch": (str,),
+    "launch": (str, dict),
     "device": (str,),
     "stage": (str,),
     "pairs_per_step": (int,),
@@ -70,6 +75,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "launch": ("local", "slurm", "ray"),
     "stage": ("auto", "warmup", "adversarial"),
 }
+LAUNCH_SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
+    "slurm": {"partition": (str,), "time": (str,), "account": (str,), "gpus": (int, str), "extra": (list,)},
+    "ray": {"address": (str,), "gpus": (int, float), "extra": (dict,)},
+}
+"""What `[launch.slurm]` and `[launch.ray]` may say."""
 _LARGEST_FILE = 1 << 20
 
 
@@ -149,6 +159,9 @@ def _merge(config: Config, where: str, values: Mapping[str, object], notices: li
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             notices.append(f"{where}: {key} must be {' or '.join(t.__name__ for t in types)}, not {value!r:.60}")
             continue
+        if key == "launch" and isinstance(value, dict):
+            changes |= _launch(config, where, value, notices)
+            continue
         if key in _CHOICES and value not in _CHOICES[key]:
             notices.append(f"{where}: {key} = {value!r:.60} is not one of {', '.join(_CHOICES[key])}")
             continue
@@ -167,6 +180,36 @@ def _cleaned(config: Config, where: str, key: str, value: object, notices: list[
     if key == "thresholds":
         return {**config.thresholds, **_only_tables(where, value, notices)}
     return {**getattr(config, key), **value}
+
+
+def _launch(config: Config, where: str, table: dict[str, object], notices: list[str]) -> dict[str, object]:
+    """The table `[launch]`: `where` says where, a table each launcher's settings."""
+    changes: dict[str, object] = {}
+    launchers = dict(config.launchers)
+    for name, value in table.items():
+        known = LAUNCH_SETTINGS.get(name)
+        if name == "where" and value in _CHOICES["launch"]:
+            changes["launch"] = value
+        elif known is None or not isinstance(value, dict):
+            names = ", ".join(_CHOICES["launch"])
+            notices.append(f"{where}: launch.{name} is not `where` (one of {names}), [launch.slurm] or [launch.ray]")
+        else:
+            launchers[name] = {**launchers.get(name, {}), **_of_kinds(f"{where}: launch.{name}", value, known, notices)}
+    return {**changes, "launchers": launchers}
+
+
+def _of_kinds(
+    where: str, values: dict[str, object], known: dict[str, tuple[type, ...]], notices: list[str]
+) -> dict[str, object]:
+    good: dict[str, object] = {}
+    for key, value in values.items():
+        types = known.get(key, ())
+        if isinstance(value, types) and not isinstance(value, bool):
+            good[key] = value
+        else:
+            kinds = " or ".join(t.__name__ for t in types)
+            notices.append(f"{where}.{key} " + (f"must be {kinds}" if types else f"is no setting: {', '.join(known)}"))
+    return good
 
 
 def _only_text(where: str, key: str, value: object, notices: list[str]) -> dict[str, str]:

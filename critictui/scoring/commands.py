@@ -1,19 +1,20 @@
-"""The command `score`: once, detached, or following a run; words for a person or JSON for a program."""
+"""The command `score`: once, detached, or following a run, here or on a cluster; words for a person or JSON."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from critictui.config import Config
+from critictui.config import LAUNCH_SETTINGS, Config
 from critictui.scoring.client import run_job_sync, start_detached
+from critictui.scoring.cluster import Cluster, cluster_of, score_elsewhere, submit
 from critictui.scoring.follow import follow
-from critictui.scoring.jobs import Finished, JobMessage
+from critictui.scoring.jobs import Failed, Finished, JobMessage, Progress
 from critictui.scoring.order import Order, order_score, require_finished
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result_json import result_from_json
@@ -23,19 +24,72 @@ from critictui.scoring.summary import in_words
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a command speaks."""
+    """What is asked, and how a command speaks."""
 
     share_gpu: bool
     as_json: bool
     tell: Callable[[JobMessage], None]
     end: Callable[[], None]
     print_json: Callable[[Mapping[str, object]], None]
+    run_dir: Path | None = None
+    """Where the result goes; else the run that the target belongs to."""
+
+
+def config_for(config: Config, asked: Mapping[str, object]) -> Config:
+    """The configuration with what the command line asks a cluster for: `partition`, `gpus`, `submit_arg` and so on.
+
+    Raises ScoringError for a flag that the launcher has no use for.
+    """
+    given = {name: value for name, value in asked.items() if value not in (None, ())}
+    if not given:
+        return config
+    known = LAUNCH_SETTINGS.get(config.launch, {})
+    settings = dict(config.launchers.get(config.launch, {}))
+    for name, value in given.items():
+        key = "extra" if name == "submit_arg" else name
+        if key not in known:
+            launchers = " or ".join(where for where, keys in LAUNCH_SETTINGS.items() if key in keys)
+            flag = f"--{name.replace('_', '-')}"
+            raise ScoringError(f"{flag} is for --launch {launchers}, not for {config.launch}")
+        settings[key] = value
+    if "submit_arg" in given:
+        arguments = given["submit_arg"]
+        assert isinstance(arguments, tuple)
+        before = config.launchers.get(config.launch, {}).get("extra")
+        settings["extra"] = (
+            [*(before if isinstance(before, list) else ()), *arguments]
+            if config.launch == "slurm"
+            else {**(before if isinstance(before, dict) else {}), **dict(map(_request_field, arguments))}
+        )
+    if config.launch == "ray" and "gpus" in given:
+        settings["gpus"] = _number(str(given["gpus"]))
+    return replace(config, launchers={**config.launchers, config.launch: settings})
+
+
+def _request_field(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise ScoringError(
+            f"--submit-arg {text!r:.60}: with Ray it is a field of the request, as entrypoint_num_cpus=2"
+        )
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ScoringError(f"--gpus {text!r:.40}: with Ray it is a number, as 1 or 0.5") from None
 
 
 def score_once(target: Path, config: Config, fixed_set: Path | None, how: How) -> int:
     """Score, print, exit status 0. Raises InputError (2), JobFailedError (3)."""
-    order = _order(target, config, fixed_set, how)
-    finished = require_finished(run_job_sync(order.job, how.tell))
+    cluster = cluster_of(config)
+    order = _order(target, config, fixed_set, how, cluster)
+    finished = require_finished(_made(order, cluster, how))
     how.end()
     if how.as_json:
         how.print_json(_without_rows(finished))
@@ -45,16 +99,23 @@ def score_once(target: Path, config: Config, fixed_set: Path | None, how: How) -
 
 
 def score_detached(target: Path, config: Config, fixed_set: Path | None, how: How) -> int:
-    """Start the worker and leave it alone."""
-    order = _order(target, config, fixed_set, how)
-    log = state_dir(Path(order.job.run_dir)) / f"score-step-{order.checkpoint.step}.log"
-    process = start_detached(order.job, log)
-    if how.as_json:
-        how.print_json({"schema": 1, "process": process, "log": str(log)})
+    """Start the worker, or submit the job, and leave it alone."""
+    cluster = cluster_of(config)
+    order = _order(target, config, fixed_set, how, cluster)
+    started: dict[str, object] = {"schema": 1}
+    if cluster is not None:
+        job = submit(order, cluster)
+        name, log = f"{cluster.name} job {job.id}", job.log
+        started |= {"launch": config.launch, "job": job.id, "log": log}
     else:
-        click.echo(
-            f"scoring in process {process}; its words go to {log}, its result into {order.job.run_dir}/critictui"
-        )
+        path = state_dir(Path(order.job.run_dir)) / f"score-step-{order.checkpoint.step}.log"
+        process, log = start_detached(order.job, path), str(path)
+        name = f"process {process}"
+        started |= {"process": process, "log": log}
+    if how.as_json:
+        how.print_json(started)
+    else:
+        click.echo(f"scoring in {name}; log: {log}; its result goes into {order.job.run_dir}/critictui")
     return 0
 
 
@@ -62,7 +123,7 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
     """Score until interrupted. With JSON, a line a score."""
     if not target.is_dir():
         raise ScoringError(f"{target}: --follow needs a run directory")
-    _local_only(config)
+    cluster = cluster_of(config)
 
     def scored(finished: Finished) -> None:
         how.end()
@@ -76,10 +137,12 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
         click.echo(f"critictui: {text}", err=True)
 
     follow(
-        target,
+        how.run_dir or target,
         config,
         fixed_set,
         tell=how.tell,
+        run=lambda order: _made(order, cluster, how),
+        elsewhere=cluster is not None,
         scored=scored,
         said=said,
         stop=threading.Event(),
@@ -88,16 +151,22 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
     return 0
 
 
-def _order(target: Path, config: Config, fixed_set: Path | None, how: How) -> Order:
-    _local_only(config)
-    order = order_score(target, config, fixed_set, share_gpu=how.share_gpu)
+def _order(target: Path, config: Config, fixed_set: Path | None, how: How, cluster: Cluster | None) -> Order:
+    order = order_score(
+        target, config, fixed_set, run_dir=how.run_dir, share_gpu=how.share_gpu, elsewhere=cluster is not None
+    )
     click.echo(f"critictui: {order.checkpoint.path}: {order.in_words}", err=True)
     return order
 
 
-def _local_only(config: Config) -> None:
-    if config.launch != "local":
-        raise ScoringError(f"launch = {config.launch}: this version scores on this machine only; use --launch local")
+def _made(order: Order, cluster: Cluster | None, how: How) -> Finished | Failed:
+    if cluster is None:
+        return run_job_sync(order.job, how.tell)
+    return score_elsewhere(order, cluster, _say_state)
+
+
+def _say_state(progress: Progress) -> None:
+    click.echo(f"critictui: {progress.message}", err=True)
 
 
 def _without_rows(finished: Finished) -> dict[str, object]:

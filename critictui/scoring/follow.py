@@ -11,8 +11,8 @@ from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
 from critictui.errors import InputError, JobFailedError
 from critictui.scoring.client import run_job_sync
-from critictui.scoring.jobs import Finished, JobMessage
-from critictui.scoring.order import already_scored, order_score, require_finished
+from critictui.scoring.jobs import Failed, Finished, JobMessage
+from critictui.scoring.order import Order, already_scored, order_score, require_finished
 
 SECONDS = 5.0
 ATTEMPTS = 2
@@ -25,6 +25,8 @@ def follow(
     fixed_set: Path | None,
     *,
     tell: Callable[[JobMessage], None],
+    run: Callable[[Order], Finished | Failed] | None = None,
+    elsewhere: bool = False,
     scored: Callable[[Finished], None],
     said: Callable[[str], None],
     stop: threading.Event,
@@ -33,7 +35,8 @@ def follow(
 ) -> None:
     """Score the newest complete checkpoint, then each new one, until `stop` is set; what fails is said, and it goes on.
 
-    tell: progress. scored: every result. said: a sentence about what could not be scored, once each.
+    tell: progress. run: makes one score; else a worker on this machine does. elsewhere: it is made on a node of a
+    cluster. scored: every result. said: a sentence about what could not be scored, once each.
     """
     known: list[Checkpoint] = []
     tried: dict[tuple[Path, float], int] = {}
@@ -51,9 +54,11 @@ def follow(
                 continue
             tried[key] = tried.get(key, 0) + 1
             try:
-                order = order_score(checkpoint.path, config, fixed_set, run_dir=run_dir, share_gpu=share_gpu)
+                order = order_score(
+                    checkpoint.path, config, fixed_set, run_dir=run_dir, share_gpu=share_gpu, elsewhere=elsewhere
+                )
                 if already_scored(order) is None:
-                    scored(require_finished(run_job_sync(order.job, tell)))
+                    scored(require_finished(run(order) if run is not None else run_job_sync(order.job, tell)))
                 tried[key] = ATTEMPTS
             except InputError as error:
                 tried[key] = ATTEMPTS

@@ -51,12 +51,14 @@ def order_score(
     run_dir: Path | None = None,
     readings: tuple[memory.GpuReading, ...] | None = None,
     share_gpu: bool = False,
+    elsewhere: bool = False,
     options: Mapping[str, object] | None = None,
 ) -> Order:
     """Check everything that can be checked without torch: checkpoint, head, fixed set, recipe, room on the device.
 
     target: a checkpoint, or a run (its newest complete one). fixed_set: else the configuration's, relative to the run.
     run_dir: where the result goes; else the target if it is a run, or the run that its `global_step_N` lies in.
+    elsewhere: a node of a cluster does it, so room on the device is judged there.
     Raises CheckpointError or ScoringError that names the file and the remedy, with the numbers where a GPU is refused.
     """
     checkpoint = resolve_target(target)
@@ -66,9 +68,15 @@ def order_score(
     where = run_dir if run_dir is not None else run_of(target, checkpoint)
     set_path = find_fixed_set(where, config, fixed_set)
     recipe = recipe_from(config.recipe)
-    readings = memory.read_gpus() if readings is None else readings
-    placement = memory.place(
-        config.device, readings, memory.need_bytes(facts.parameters, recipe.dtype), share=share_gpu
+    placement = (
+        memory.Placement("elsewhere", "on a node of the cluster")
+        if elsewhere
+        else memory.place(
+            config.device,
+            memory.read_gpus() if readings is None else readings,
+            memory.need_bytes(facts.parameters, recipe.dtype),
+            share=share_gpu,
+        )
     )
     if not placement.device:
         raise ScoringError(placement.message)
@@ -136,14 +144,21 @@ def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> 
     return path
 
 
+def results_of(order: Order) -> tuple[ScoreResult, ...]:
+    """The results on disk that fit this order: same weights, same set, same recipe."""
+    recipe = recipe_from(order.job.recipe).id
+    return tuple(
+        result
+        for result in ResultsFolder(Path(order.job.run_dir)).poll()
+        if result.fixed_set.sha256 == order.set_sha256
+        and recipe_from(result.recipe).id == recipe
+        and result.checkpoint_fingerprint == order.audit.fingerprint
+    )
+
+
 def already_scored(order: Order) -> ScoreResult | None:
     """The result that this order would make again, if it is there."""
-    recipe = recipe_from(order.job.recipe).id
-    for result in ResultsFolder(Path(order.job.run_dir)).poll():
-        same_set = result.fixed_set.sha256 == order.set_sha256 and recipe_from(result.recipe).id == recipe
-        if same_set and result.checkpoint_fingerprint == order.audit.fingerprint:
-            return result
-    return None
+    return next(iter(results_of(order)), None)
 
 
 def require_finished(outcome: Finished | Failed) -> Finished:
