@@ -14,7 +14,7 @@ from critictui.demo.critic import Batch, Scores
 from critictui.demo.scenario import Pooling
 from critictui.demo.task import Pair
 from critictui.demo.text import response_ids
-from critictui.worker.tokens import template_hash, tokenizer_hash
+from critictui.worker.tokenizer import template_hash, tokenizer_hash
 
 GENERATION = {"temperature": 1.0, "top_p": 1.0, "n": 1}
 """The students' answers are drawn from their distribution as it is."""

@@ -44,7 +44,8 @@ def diagnose_target(
             "no fixed set: only the files were looked at; make one with `critictui prepare`, pass it with --fixed-set"
         )
         return diagnosis_of(subject, None), (note,)
-    return diagnosis_of(subject, _result(job("diagnose", subject, config.device), tell)), ()
+    reason = (subject.recipe_reason,) if subject.recipe_reason else ()
+    return diagnosis_of(subject, _result(job("diagnose", subject, config.device), tell)), reason
 
 
 def replay_target(target: Path, samples: Path, config: Config, tell: Tell) -> Replay:
@@ -86,6 +87,7 @@ def explain_run(
     if subject is not None and not can_measure(subject):
         notes.append(f"{unfit(subject)}: nothing was simulated or replayed")
     if subject is not None and can_measure(subject):
+        notes += [subject.recipe_reason] if subject.recipe_reason else []
         simulated = _simulated(subject, config, tell, notes, question)
         samples = question.samples or find_samples(run_dir if run_dir.is_dir() else run_dir.parent)
         if samples is not None:
@@ -165,7 +167,7 @@ def _attempt(wanted: Job, tell: Tell, notes: list[str]) -> Mapping[str, object] 
         return None
 
 
-def recipe_config(config: Config, recipe: str | None) -> Config:
+def recipe_config(config: Config, recipe: str | Mapping[str, object] | None) -> Config:
     """The config with a recipe from the command line. Raises ScoringError for a bad one."""
     if recipe is None:
         return config

@@ -26,7 +26,8 @@ from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Job, JobKind
 from critictui.scoring.order import usual_fixed_set
 from critictui.scoring.read_set import read_fixed_set
-from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.scoring.recipe import ScoringError
+from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
 
@@ -48,6 +49,8 @@ class Subject:
     scores: tuple[ScoreResult, ...]
     fixed_set: Path | None
     recipe: Mapping[str, object]
+    recipe_reason: str = ""
+    """Why this recipe, where nobody asked for it and it is not the usual one."""
 
 
 def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_dir: Path | None = None) -> Subject:
@@ -60,6 +63,7 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
         own = run_of(checkpoint.path)
         run_dir = target if target.is_dir() and own.absolute().is_relative_to(target.absolute()) else own
     scores = tuple(ResultsFolder(run_dir).poll())
+    chosen = choose_recipe(config.recipe, checkpoint.path)
     try:
         found, problem = audit(checkpoint), ""
     except CheckpointError as error:
@@ -72,7 +76,8 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
         neighbours=_neighbours(checkpoint, run_dir),
         scores=scores,
         fixed_set=fixed_set or usual_fixed_set(run_dir, config, scores),
-        recipe=recipe_from(config.recipe).to_dict(),
+        recipe=chosen.recipe.to_dict(),
+        recipe_reason=chosen.reason,
     )
 
 

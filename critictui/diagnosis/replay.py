@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.scoring.recipe import Recipe, recipe_from
+from critictui.scoring.recipe import PRESETS, Recipe, recipe_from
 
 Relation = Literal["equal", "shifted", "scaled", "correlated", "unrelated"]
 
@@ -140,9 +140,13 @@ def _vector(values: object) -> NDArray[np.float64]:
 
 _SAYS = {
     "pooling": {"mean": "the mean over the response", "last": "the last token", "sum": "the sum over the response"},
-    "eos": {"exclude": "without EOS", "include": "with EOS"},
+    "eos": {"exclude": "without EOS", "include": "with EOS", "turn": "at the very end of the chat"},
     "alignment": {"token": "the value at each token", "previous": "the value before each token"},
-    "tokens": {"concat": "prompt and response tokens as training saw them", "template": "one chat text, tokenised"},
+    "tokens": {
+        "concat": "prompt and response tokens as training saw them",
+        "template": "one chat text, tokenised",
+        "text": "one plain text, tokenised",
+    },
 }
 
 
@@ -165,7 +169,8 @@ def difference_in_words(trained: Recipe, tested: Recipe) -> str:
         yours.append("the checkpoint's own")
     if not mine:
         return "training and fixed set are scored alike"
-    return f"your training scored {', '.join(mine)}; your fixed set is scored by {', '.join(yours)}"
+    name = next((f" (recipe {n})" for n, preset in PRESETS.items() if preset == replace(trained, dtype="auto")), "")
+    return f"your training scored {', '.join(mine)}{name}; your fixed set is scored by {', '.join(yours)}"
 
 
 def in_words(replay: Replay) -> str:

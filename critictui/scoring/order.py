@@ -14,6 +14,7 @@ from critictui.scoring import memory
 from critictui.scoring.jobs import Failed, Finished, Job
 from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
 
@@ -34,13 +35,16 @@ class Order:
     seconds: float | None
     """A rough time on the CPU; None on a GPU."""
     set_sha256: str
+    recipe_reason: str = ""
+    """Why this recipe, where nobody asked for it and it is not the usual one."""
 
     @property
     def in_words(self) -> str:
-        """Which device, why, and how long it takes where that matters."""
-        if self.seconds is None:
-            return self.placement.message
-        return f"{self.placement.message}; about {_duration(self.seconds)}"
+        """Which device, why, how long it takes where that matters, and why this recipe where it is not the usual."""
+        said = [self.placement.message]
+        if self.seconds is not None:
+            said.append(f"about {_duration(self.seconds)}")
+        return "; ".join([*said, *([self.recipe_reason] if self.recipe_reason else [])])
 
 
 def order_score(
@@ -67,7 +71,8 @@ def order_score(
         raise CheckpointError(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
     where = run_dir if run_dir is not None else run_of(target, checkpoint)
     set_path = find_fixed_set(where, config, fixed_set)
-    recipe = recipe_from(config.recipe)
+    chosen = choose_recipe(config.recipe, checkpoint.path)
+    recipe = chosen.recipe
     placement = (
         memory.Placement("elsewhere", "on a node of the cluster")
         if elsewhere
@@ -94,7 +99,7 @@ def order_score(
         device=config.device,
         options={"read_only": config.read_only, "share_gpu": share_gpu, **(options or {})},
     )
-    return Order(job, checkpoint, facts, placement, seconds, digest)
+    return Order(job, checkpoint, facts, placement, seconds, digest, chosen.reason)
 
 
 def run_of(target: Path, checkpoint: Checkpoint) -> Path:

@@ -15,20 +15,25 @@ class ScoringError(InputError):
     """A score cannot be had; the message names the file and the remedy."""
 
 
+EosRule = Literal["exclude", "include", "turn"]
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """From token values to one number a response.
 
-    pooling: over the response's tokens. eos: whether the end-of-sequence token at a response's end takes part.
+    pooling: over the response's tokens. eos: how much of its end takes part: not even the end-of-sequence token, that
+    token, or with it all that the chat template writes to close the `turn` (ChatML's line break), padding tokens aside.
     alignment: `token` scores token i by the value at i; `previous` by the value at i-1 (verl's PPO values).
     tokens: `concat` is prompt ids from the template with generation prompt, then raw response ids, never re-tokenised
-    together (what training saw); `template` renders both as one chat and tokenises that.
+    together (what training saw); `template` renders both as one chat and tokenises that; `text` tokenises prompt,
+    response and EOS as one plain text with the tokenizer's own special tokens.
     """
 
     pooling: Literal["mean", "last", "sum"] = "mean"
-    eos: Literal["exclude", "include"] = "exclude"
+    eos: EosRule = "exclude"
     alignment: Literal["token", "previous"] = "token"
-    tokens: Literal["concat", "template"] = "concat"
+    tokens: Literal["concat", "template", "text"] = "concat"
     chat_template: str | None = None
     """Jinja text; None takes the checkpoint's own."""
     max_prompt_tokens: int | None = None
@@ -48,19 +53,29 @@ class Recipe:
         return asdict(self)
 
 
+AUTO = "auto"
+"""As a recipe: what the checkpoint shows of its trainer (`recipe_choice`), else `gad-fork`."""
+
 PRESETS: dict[str, Recipe] = {
     "gad-fork": Recipe(),
     "gad": Recipe(pooling="last", eos="include"),
     "verl-ppo": Recipe(pooling="last", eos="include", alignment="previous"),
+    "trl": Recipe(pooling="last", eos="turn", tokens="template"),
+    "trl-text": Recipe(pooling="last", eos="turn", tokens="text"),
+    "openrlhf": Recipe(pooling="last", eos="include", tokens="template"),
 }
+"""TRL's `RewardTrainer` (1.16, `_prepare_dataset` and `compute_loss`): the logit of a sequence classifier, which is the
+value at the last token that is no padding; of the rendered chat, or of plain text plus EOS. OpenRLHF's reward model
+(`RewardDataset`, `_get_reward_model`): the value at EOS of the rendered chat, line breaks behind it stripped; its
+`--apply_chat_template` with a template that ends a turn in EOS is meant, other data is another definition."""
 
 
 def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
-    """A recipe from a preset's name, `preset,key=value,...`, or a mapping (config, result file).
+    """A recipe from a preset's name, `preset,key=value,...`, or a mapping (config, result file); `auto` is `gad-fork`.
 
     Raises ScoringError that names the bad key or value and the ones that exist.
     """
-    if spec is None:
+    if spec is None or spec == AUTO:
         return Recipe()
     if isinstance(spec, str):
         parts = [p.strip() for p in spec.split(",") if p.strip()]
@@ -84,9 +99,9 @@ def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "pooling": ("mean", "last", "sum"),
-    "eos": ("exclude", "include"),
+    "eos": ("exclude", "include", "turn"),
     "alignment": ("token", "previous"),
-    "tokens": ("concat", "template"),
+    "tokens": ("concat", "template", "text"),
     "ties": ("report", "win", "lose", "half"),
     "dtype": ("auto", "float32", "bfloat16", "float16", "float64"),
 }

@@ -18,7 +18,8 @@ from critictui.scoring.summary import widest_interval
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import pool, prepare_tokens, score_critic
-from critictui.worker.tokens import Tokenised, Tree, template_hash, tokenizer_hash
+from critictui.worker.tokenizer import template_hash, tokenizer_hash
+from critictui.worker.tokens import Branch, Tokenised, Tree
 
 Floats = NDArray[np.float64]
 Report = Callable[[str, float, float], None]
@@ -45,7 +46,7 @@ def measure(
     """
     tell = progress or (lambda *_: None)
     tell("score", 0, 3)
-    whole = replace(recipe, eos="include")
+    whole = replace(recipe, eos="turn" if recipe.eos == "turn" else "include")
     made = prepare_tokens(critic, fixed_set, whole)
     values = tree_values(critic, made.trees)
     result, rows = score_critic(critic, fixed_set, recipe)
@@ -54,9 +55,9 @@ def measure(
     if second_load is not None:
         difference = _second(critic, second_load, made)
     tell("statistics", 2, 3)
-    flat = [(number > 0, values[t][b], made.trees[t].branches[b].eos, made.trees[t]) for spots in made.places
+    flat = [(number > 0, values[t][b], made.trees[t].branches[b]) for spots in made.places
             for number, (t, b) in enumerate(spots)]  # fmt: skip
-    scored = [(student, _without_eos(v, eos=eos) if recipe.eos == "exclude" else v[1:]) for student, v, eos, _ in flat]
+    scored = [(student, v[1 : 1 + branch.count(recipe.eos)]) for student, v, branch in flat]
     tokens = np.concatenate([np.empty(0), *(v for _, v in scored)])
     finite = tokens[np.isfinite(tokens)]
     header = fixed_set.header
@@ -81,9 +82,9 @@ def measure(
         "truncated": sum(r.truncated for r in rows) / max(len(rows), 1),
         "echoed": echoed_share(fixed_set),
         "garbled": garbled_share(fixed_set),
-        "eos_teacher": _share([eos for student, _, eos, _ in flat if not student]),
-        "eos_student": _share([eos for student, _, eos, _ in flat if student]),
-        "eos_shift": _eos_shift([(v, eos) for _, v, eos, _ in flat], recipe),
+        "eos_teacher": _share([branch.eos for student, _, branch in flat if not student]),
+        "eos_student": _share([branch.eos for student, _, branch in flat if student]),
+        "eos_shift": _eos_shift([(v, branch) for _, v, branch in flat], recipe),
         "length_spearman": statistics.spearman([r.tokens for r in rows], [r.score for r in rows]),
         "second_load": difference,
         "tokenizer": tokenizer_hash(critic.tokenizer),
@@ -116,10 +117,6 @@ def _second(critic: Critic, load: Callable[[], Critic], made: Tokenised) -> floa
     return max(gaps, default=math.nan)
 
 
-def _without_eos(values: Floats, *, eos: bool) -> Floats:
-    return values[1:-1] if eos else values[1:]
-
-
 def _profile(responses: Sequence[Floats]) -> list[float]:
     """Mean value in equal parts of the responses, first token to last."""
     sums, counts = np.zeros(_PARTS), np.zeros(_PARTS)
@@ -132,9 +129,13 @@ def _profile(responses: Sequence[Floats]) -> list[float]:
         return [float(x) for x in sums / counts]
 
 
-def _eos_shift(values: Sequence[tuple[Floats, bool]], recipe: Recipe) -> float:
+def _eos_shift(values: Sequence[tuple[Floats, Branch]], recipe: Recipe) -> float:
     """Mean change of the score when EOS takes part, over the responses that end in it."""
-    shifts = [pool(v, recipe)[0] - pool(v[:-1], recipe)[0] for v, eos in values if eos and len(v) > 2]
+    shifts = [
+        pool(v[: 1 + branch.count("include")], recipe)[0] - pool(v[: 1 + branch.count("exclude")], recipe)[0]
+        for v, branch in values
+        if branch.closing and branch.count("exclude")
+    ]
     return float(np.mean(shifts)) if shifts else math.nan
 
 

@@ -17,7 +17,8 @@ from critictui.scoring.recipe import ScoringError
 from critictui.scoring.source_data import SourceRow
 from critictui.worker import lanes
 from critictui.worker.lanes import Lane
-from critictui.worker.tokens import end_ids, prompt_ids
+from critictui.worker.tokenizer import end_ids
+from critictui.worker.tokens import prompt_ids
 
 Report = Callable[[float, float], None]
 

@@ -167,7 +167,7 @@ class _Model:
 
     def header(self) -> dict[str, object]:
         from critictui.worker.score import versions
-        from critictui.worker.tokens import template_hash, tokenizer_hash
+        from critictui.worker.tokenizer import template_hash, tokenizer_hash
 
         tokenizer, model = self._student.tokenizer, self._student.model
         generation = {

@@ -16,7 +16,8 @@ from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
 from critictui.scoring.summary import summarise
 from critictui.worker.forward import Report, Values, can_pack, tree_values
 from critictui.worker.model import Critic
-from critictui.worker.tokens import Tokenised, end_ids, tokenise, tokenizer_hash
+from critictui.worker.tokenizer import end_ids, tokenizer_hash
+from critictui.worker.tokens import Tokenised, tokenise
 
 
 def pool(values: Values, recipe: Recipe) -> tuple[float, Values]:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from critictui.scoring import statistics
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Response
-from critictui.scoring.recipe import Recipe
+from critictui.scoring.recipe import EosRule, Recipe
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import prepare_tokens
-from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids, tokenizer_hash
+from critictui.worker.tokenizer import end_ids, tokenizer_hash
+from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids, turn_tail
 
 Floats = NDArray[np.float64]
 Report = Callable[[str, float, float], None]
@@ -86,7 +87,8 @@ def _ways(
     critic: Critic, fixed_set: FixedSet, recipe: Recipe, seeds: int, limits: Sequence[int]
 ) -> Iterator[tuple[str, Callable[[], list[dict[str, object]]]]]:
     yield "heads", lambda: _from_values(critic, fixed_set, recipe, seeds, limits)
-    yield "template slice", lambda: _template_slice(critic, fixed_set)
+    if getattr(critic.tokenizer, "chat_template", None):
+        yield "template slice", lambda: _template_slice(critic, fixed_set)
     yield "right padding", lambda: _right_padding(critic, fixed_set, recipe)
     yield "prompt echo", lambda: _prompt_echo(critic, fixed_set, recipe)
     yield "garbled prompt", lambda: _garbled(critic, fixed_set, recipe)
@@ -100,10 +102,11 @@ def _from_values(
 ) -> list[dict[str, object]]:
     """Everything that the values at the right tokens tell, EOS among them."""
     weights, biases, names = _heads(critic, seeds)
-    made = prepare_tokens(critic, fixed_set, replace(recipe, eos="include"))
+    closed = _closes_turns(critic, recipe)
+    made = prepare_tokens(critic, fixed_set, replace(recipe, eos="turn" if closed else "include"))
     values = tree_values(replace(critic, head_weight=weights, head_bias=None), made.trees)
     whole = [[values[t][b] for t, b in spots] for spots in made.places]
-    ends = [[made.trees[t].branches[b].eos for t, b in spots] for spots in made.places]
+    branches = [[made.trees[t].branches[b] for t, b in spots] for spots in made.places]
     lengths = [[len(made.trees[t].prompt) for t, _ in spots] for spots in made.places]
 
     def scored(
@@ -111,11 +114,11 @@ def _from_values(
     ) -> _Scores:
         """Pool under `how`; `sides` says for teacher and student whether EOS takes part; `cut` limits a response."""
         by_prompt = []
-        for arrays, marks, prompts in zip(whole, ends, lengths, strict=True):
+        for arrays, parts, prompts in zip(whole, branches, lengths, strict=True):
             rows = []
-            for number, (array, eos, prompt) in enumerate(zip(arrays, marks, prompts, strict=True)):
-                keep = how.eos == "include" if sides is None else sides[min(number, 1)]
-                n = len(array) - 1 - (1 if eos and not keep else 0)
+            for number, (array, branch, prompt) in enumerate(zip(arrays, parts, prompts, strict=True)):
+                end: EosRule = how.eos if sides is None else ("include" if sides[min(number, 1)] else "exclude")
+                n = branch.count(end)
                 n = n if cut is None else min(n, cut(number, prompt))
                 rows.append(_pool(array[: n + 1], how) + biases * _weight(n, how))
             by_prompt.append(np.stack(rows))
@@ -123,7 +126,7 @@ def _from_values(
 
     right = scored(recipe)
     real = _statistics(right)
-    sizes = [len(array) - 1 for arrays in whole for array in arrays]
+    sizes = [branch.count(recipe.eos) for parts in branches for branch in parts]
     bias = statistics.spearman(sizes, [float(x) for scores in right.by_prompt for x in scores[:, 0]])
     out = [_variant("real", "", "the checkpoint's own head", [real]) | {"length_bias": bias}]
     for start, (name, label) in zip((1, 1 + seeds), names, strict=True):
@@ -134,13 +137,13 @@ def _from_values(
     if real["tie_rate"] > 0.01:
         out.append(_variant("ties-win", "accuracy-definition", "counting ties as wins",
                             [real | {"d_acc": real["d_acc_ties_win"]}]))  # fmt: skip
-    for how, label in _other_poolings(recipe):
+    for how, label in _other_poolings(recipe, closed=closed):
         out.append(
             _variant(
                 f"pool-{how.pooling}-{how.eos}-{how.alignment}", "score-definition", label, [_statistics(scored(how))]
             )
         )
-    if any(any(marks) for marks in ends):
+    if any(branch.eos for parts in branches for branch in parts):
         for sides, who in (((True, False), "teacher"), ((False, True), "student")):
             out.append(_variant(f"eos-{who}", "eos-mismatch", f"scoring EOS on the {who}'s side only",
                                 [_statistics(scored(recipe, sides))]))  # fmt: skip
@@ -188,8 +191,19 @@ def _weight(n: int, how: Recipe) -> float:
     return float(n) if how.pooling == "sum" else 1.0
 
 
-def _other_poolings(recipe: Recipe) -> Iterator[tuple[Recipe, str]]:
+def _closes_turns(critic: Critic, recipe: Recipe) -> bool:
+    """Whether more than EOS may stand behind a response: the recipe scores it, or the chat template writes it."""
+    if recipe.eos == "turn":
+        return True
+    where = str(critic.checkpoint.path)
+    ends = end_ids(critic.tokenizer, critic.config, critic.checkpoint.path)
+    return recipe.tokens != "text" and len(turn_tail(critic.tokenizer, recipe.chat_template, ends, where=where)) > 0
+
+
+def _other_poolings(recipe: Recipe, *, closed: bool) -> Iterator[tuple[Recipe, str]]:
     say = {"mean": "the mean over the response", "last": "the last token", "sum": "the sum over the response"}
+    if closed and recipe.eos != "turn":
+        yield replace(recipe, pooling="last", eos="turn"), "scoring the last token of the whole chat, as TRL does,"
     for pooling in ("mean", "last", "sum"):
         for eos in ("exclude", "include"):
             how = replace(recipe, pooling=pooling, eos=eos)
@@ -292,8 +306,11 @@ def _prompt_echo(critic: Critic, fixed_set: FixedSet, recipe: Recipe) -> list[di
     tokenizer = critic.tokenizer
 
     def echoed(item: FixedPrompt) -> FixedPrompt:
-        ids = prompt_ids(tokenizer, item.prompt, recipe.chat_template)
-        before = tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+        if recipe.tokens == "text":
+            before = str(item.prompt)
+        else:
+            ids = prompt_ids(tokenizer, item.prompt, recipe.chat_template)
+            before = tokenizer.decode(ids.tolist(), skip_special_tokens=True)
         students = tuple(Response(before + s.text, None, s.finish_reason, s.seed) for s in item.students)
         return replace(item, students=students)
 

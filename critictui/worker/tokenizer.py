@@ -1,7 +1,9 @@
-"""A critic's own tokenizer, from beside its weights; never downloaded, never another one."""
+"""A critic's own tokenizer, from beside its weights, never downloaded, never another one; and what tells two apart."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,48 @@ def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Pat
             f"{folder}: the tokenizer has ids up to {highest}, the model knows {vocabulary}; it is another model's"
         )
     return tokenizer
+
+
+def end_ids(tokenizer: Any, config: Any = None, directory: Path | None = None) -> frozenset[int]:
+    """Every token that may end a response: the tokenizer's and those that the model's configurations name."""
+    found: set[int] = set()
+    sources = [getattr(tokenizer, "eos_token_id", None), getattr(config, "eos_token_id", None)]
+    if directory is not None:
+        for path in _config_files(directory):
+            try:
+                if path.stat().st_size < 1 << 20:
+                    sources.append(json.loads(path.read_text("utf-8")).get("eos_token_id"))
+            except (OSError, ValueError, AttributeError):
+                continue
+    for source in sources:
+        values = source if isinstance(source, (list, tuple)) else [source]
+        found.update(int(value) for value in values if isinstance(value, int) and not isinstance(value, bool))
+    return frozenset(found)
+
+
+def _config_files(directory: Path) -> list[Path]:
+    names = ("config.json", "generation_config.json")
+    return [folder / name for folder in (directory, directory / "huggingface") for name in names]
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """SHA-256 over the vocabulary and a text's ids: two tokenizers with one hash give the same tokens."""
+    digest = hashlib.sha256()
+    for token, number in sorted(tokenizer.get_vocab().items()):
+        digest.update(f"{number}\0{token}\0".encode("utf-8", "replace"))
+    digest.update(repr(_fingerprint_ids(tokenizer)).encode())
+    return digest.hexdigest()
+
+
+def _fingerprint_ids(tokenizer: Any) -> list[int]:
+    sample = "The quick brown fox, 1234.5 + x = y;\n\tnaïve 中文 😀  two  spaces"
+    return list(tokenizer(sample, add_special_tokens=False)["input_ids"])
+
+
+def template_hash(tokenizer: Any, chat_template: str | None = None) -> str:
+    """SHA-256 of the chat template's text, empty where there is none."""
+    text = chat_template if chat_template is not None else getattr(tokenizer, "chat_template", None)
+    if not text:
+        return ""
+    plain = text if isinstance(text, str) else json.dumps(text, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
-from critictui.scoring.recipe import Recipe, ScoringError
+from critictui.scoring.fixed_set import FixedSet, Message, Response
+from critictui.scoring.recipe import EosRule, Recipe, ScoringError
 
 Ids = NDArray[np.int64]
+_NONE: Ids = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,11 +21,18 @@ class Branch:
     """One response behind its prompt."""
 
     ids: Ids
-    """(n,) the response's tokens that take part in the score: cut at the recipe's length, EOS by the recipe."""
+    """(n,) the response's tokens that take part in the score: cut at the recipe's length, its end by the recipe."""
     truncated: bool
     """The prompt or the response was cut."""
     eos: bool
     """The response ended in an end-of-sequence token, whether or not it takes part."""
+    closing: int = 0
+    """How many of `ids` stand behind the response's own: EOS, and what closes the turn behind it."""
+
+    def count(self, eos: EosRule) -> int:
+        """How many of `ids` take part under another rule for the end; `ids` must hold as much as that asks for."""
+        own = len(self.ids) - self.closing
+        return {"exclude": own, "include": own + min(self.closing, 1), "turn": len(self.ids)}[eos]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +66,8 @@ class _Rules:
     recipe: Recipe
     eos_ids: frozenset[int]
     where: str
+    tail: Ids
+    """What closes a turn behind EOS, for raw responses; what is rendered has it already."""
 
     def render(self, messages: list[dict[str, str]], *, generation_prompt: bool) -> Ids:
         return _render(
@@ -76,21 +83,24 @@ def tokenise(
     eos_ids: what ends a response (see `end_ids`). where: names the tokenizer in errors. Raises ScoringError when the
     tokenizer has no chat template and the recipe brings none, or the template does not take the prompt.
     """
-    rules = _Rules(tokenizer, recipe, eos_ids, where)
+    raw = recipe.tokens == "concat" and recipe.eos == "turn"
+    tail = turn_tail(tokenizer, recipe.chat_template, eos_ids, where=where) if raw else _NONE
+    rules = _Rules(tokenizer, recipe, eos_ids, where, tail)
     trees: list[tuple[Ids, list[Branch]]] = []
     by_prompt: dict[bytes, int] = {}
     known: dict[tuple[int, bytes, bool], int] = {}
     places: list[tuple[tuple[int, int], ...]] = []
     eos_seen: dict[str, set[bool]] = {"teacher": set(), "student": set()}
     for item in fixed_set.prompts:
-        opening = rules.render(messages_of(item.prompt), generation_prompt=True)
-        prompt = opening if recipe.max_prompt_tokens is None else opening[-recipe.max_prompt_tokens :]
-        tree = by_prompt.setdefault(prompt.tobytes(), len(trees))
-        if tree == len(trees):
-            trees.append((prompt, []))
+        opening = _opening(item.prompt, rules)
         spots: list[tuple[int, int]] = []
         for number, response in enumerate((item.teacher, *item.students)):
-            branch = _branch(item, response, rules, opening, cut=len(prompt) < len(opening))
+            before, behind = _sequence(item.prompt, response, rules, opening)
+            prompt = before if recipe.max_prompt_tokens is None else before[-recipe.max_prompt_tokens :]
+            tree = by_prompt.setdefault(prompt.tobytes(), len(trees))
+            if tree == len(trees):
+                trees.append((prompt, []))
+            branch = _branch(behind, rules, cut=len(prompt) < len(before))
             eos_seen["student" if number else "teacher"].add(branch.eos)
             key = (tree, branch.ids.tobytes(), branch.truncated)
             if key not in known:
@@ -98,7 +108,7 @@ def tokenise(
                 trees[tree][1].append(branch)
             spots.append((tree, known[key]))
         places.append(tuple(spots))
-    warnings = _eos_warnings(eos_seen) if recipe.eos == "include" else ()
+    warnings = () if recipe.eos == "exclude" else _eos_warnings(eos_seen)
     return Tokenised(tuple(Tree(prompt, tuple(branches)) for prompt, branches in trees), tuple(places), warnings)
 
 
@@ -110,26 +120,105 @@ def _eos_warnings(seen: dict[str, set[bool]]) -> tuple[str, ...]:
     return ("not all responses end in the end-of-sequence token that the recipe scores",)
 
 
-def _branch(item: FixedPrompt, response: Response, rules: _Rules, opening: Ids, *, cut: bool) -> Branch:
-    """A response's tokens; `opening` are the whole prompt's, `cut` says that not all of them are scored with."""
+def _branch(ids: Ids, rules: _Rules, *, cut: bool) -> Branch:
+    """All that stands behind a prompt, with its end by the recipe; `cut` says that the prompt was cut."""
     recipe = rules.recipe
-    if recipe.tokens == "template":
-        ids = _templated_response(item.prompt, response, rules, opening)
-    else:
-        ids = response_ids(rules.tokenizer, response, recipe, rules.eos_ids)
+    own, eos = ending(ids, rules.eos_ids, rules.tail, rendered=recipe.tokens != "concat")
     if recipe.max_response_tokens is not None and len(ids) > recipe.max_response_tokens:
         ids, cut = ids[: recipe.max_response_tokens], True
-    ends = _trailing(ids, rules.eos_ids)
-    kept = len(ids) - ends if recipe.eos == "exclude" else len(ids) - max(0, ends - 1)
-    return Branch(ids=ids[:kept], truncated=cut, eos=ends > 0)
+        own, eos = min(own, len(ids)), eos and own < len(ids)
+    stop = {"exclude": own, "include": own + eos, "turn": len(ids)}[recipe.eos]
+    if recipe.eos == "turn":  # a sequence classifier looks for the last token that is no padding, EOS or not
+        pad = rules.tokenizer.pad_token_id
+        while stop and int(ids[stop - 1]) == pad:
+            stop -= 1
+    return Branch(ids=ids[:stop], truncated=cut, eos=eos, closing=max(stop - own, 0))
 
 
-def _trailing(ids: Ids, ends: frozenset[int]) -> int:
-    """How many tokens at the end are end-of-sequence tokens: generation pads with them too."""
-    count = 0
-    while count < len(ids) and int(ids[-1 - count]) in ends:
-        count += 1
-    return count
+def ending(ids: Ids, eos_ids: frozenset[int], tail: Ids, *, rendered: bool = False) -> tuple[int, bool]:
+    """(how many tokens are the response's own, whether EOS follows them).
+
+    Several EOS are one: generation pads with them. tail: what may follow it (see `turn_tail`). rendered: the template
+    wrote the end, so that whatever follows the last EOS is its own.
+    """
+    n = len(ids)
+    if rendered:
+        found = np.flatnonzero(np.isin(ids, list(eos_ids)))
+        n = int(found[-1]) + 1 if len(found) else n
+    elif 0 < len(tail) < n and int(ids[-len(tail) - 1]) in eos_ids and np.array_equal(ids[-len(tail) :], tail):
+        n -= len(tail)
+    own = n
+    while own and int(ids[own - 1]) in eos_ids:
+        own -= 1
+    return own, own < n
+
+
+def turn_tail(tokenizer: Any, chat_template: str | None, eos_ids: frozenset[int], *, where: str = "checkpoint") -> Ids:
+    """What the chat template writes behind the EOS of a finished answer (ChatML's line break); mostly nothing.
+
+    Raises ScoringError without a template, or when it does not take a question and an answer.
+    """
+    turn = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    ids = _render(tokenizer, turn, chat_template, generation_prompt=False, where=where)
+    found = np.flatnonzero(np.isin(ids, list(eos_ids)))
+    return ids[int(found[-1]) + 1 :] if len(found) else _NONE
+
+
+def _opening(prompt: str | Sequence[Message], rules: _Rules) -> Ids:
+    """What stands before every response to a prompt."""
+    if rules.recipe.tokens == "text":
+        return _plain(rules.tokenizer, _text_of(prompt, rules.where))
+    return rules.render(messages_of(prompt), generation_prompt=True)
+
+
+def _sequence(prompt: str | Sequence[Message], response: Response, rules: _Rules, opening: Ids) -> tuple[Ids, Ids]:
+    """(prompt ids, all that stands behind them), neither of them cut yet."""
+    recipe = rules.recipe
+    if recipe.tokens == "concat":
+        ids = response_ids(rules.tokenizer, response, recipe, rules.eos_ids)
+        if recipe.eos == "turn":
+            own, eos = ending(ids, rules.eos_ids, rules.tail)
+            ids = np.concatenate([ids[: own + eos], rules.tail]) if eos else ids
+        return opening, ids
+    whole = together(rules.tokenizer, prompt, response.text, recipe, where=rules.where)
+    same = common(opening, whole)
+    if same < len(opening) and recipe.pooling != "last":
+        raise ScoringError(
+            f"{rules.where}: a prompt's tokens differ when a response follows them, so that it is not clear which "
+            "tokens are the response's; score with tokens=concat"
+        )
+    return whole[:same], whole[same:]
+
+
+def together(
+    tokenizer: Any, prompt: str | Sequence[Message], response: str, recipe: Recipe, *, where: str = "checkpoint"
+) -> Ids:
+    """Prompt and response tokenised together: as one chat by the template, or as one text with EOS behind it.
+
+    Raises ScoringError without a template, when it does not take these messages, or for a chat where text is needed.
+    """
+    if recipe.tokens == "text":
+        eos = tokenizer.eos_token or ""
+        return _plain(tokenizer, _text_of(prompt, where) + response.removesuffix(eos) + eos)
+    messages = [*messages_of(prompt), {"role": "assistant", "content": response}]
+    return _render(tokenizer, messages, recipe.chat_template, generation_prompt=False, where=where)
+
+
+def _text_of(prompt: str | Sequence[Message], where: str) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    raise ScoringError(f"{where}: a prompt is a chat, and the recipe wants plain text; score with tokens=template")
+
+
+def _plain(tokenizer: Any, text: str) -> Ids:
+    return np.asarray(tokenizer(text)["input_ids"], np.int64)
+
+
+def common(one: Ids, other: Ids) -> int:
+    """How many tokens two sequences begin with in common."""
+    n = min(len(one), len(other))
+    differ = np.flatnonzero(one[:n] != other[:n])
+    return int(differ[0]) if len(differ) else n
 
 
 def prompt_ids(
@@ -182,66 +271,7 @@ def response_ids(tokenizer: Any, response: Response, recipe: Recipe, eos_ids: fr
         return np.asarray(response.ids, np.int64)
     ids = list(tokenizer(response.text, add_special_tokens=False)["input_ids"])
     eos = tokenizer.eos_token_id
-    wanted = recipe.eos == "include" and response.finish_reason != "length" and eos is not None
+    wanted = recipe.eos != "exclude" and response.finish_reason != "length" and eos is not None
     if wanted and (not ids or ids[-1] not in eos_ids):
         ids.append(eos)
     return np.asarray(ids, np.int64)
-
-
-def _templated_response(prompt: str | Sequence[Message], response: Response, rules: _Rules, opening: Ids) -> Ids:
-    """What one rendering of prompt and response adds to the opening; what the template writes after EOS is dropped."""
-    messages = [*messages_of(prompt), {"role": "assistant", "content": response.text}]
-    whole = rules.render(messages, generation_prompt=False)
-    if len(whole) < len(opening) or not np.array_equal(whole[: len(opening)], opening):
-        raise ScoringError(
-            f"{rules.where}: the chat template does not begin a finished turn as it begins a generated one; "
-            "score with tokens=concat"
-        )
-    ids = whole[len(opening) :]
-    ends = np.flatnonzero(np.isin(ids, list(rules.eos_ids)))
-    return ids[: int(ends[-1]) + 1] if len(ends) else ids
-
-
-def end_ids(tokenizer: Any, config: Any = None, directory: Path | None = None) -> frozenset[int]:
-    """Every token that may end a response: the tokenizer's and those that the model's configurations name."""
-    found: set[int] = set()
-    sources = [getattr(tokenizer, "eos_token_id", None), getattr(config, "eos_token_id", None)]
-    if directory is not None:
-        for path in _config_files(directory):
-            try:
-                if path.stat().st_size < 1 << 20:
-                    sources.append(json.loads(path.read_text("utf-8")).get("eos_token_id"))
-            except (OSError, ValueError, AttributeError):
-                continue
-    for source in sources:
-        values = source if isinstance(source, (list, tuple)) else [source]
-        found.update(int(value) for value in values if isinstance(value, int) and not isinstance(value, bool))
-    return frozenset(found)
-
-
-def _config_files(directory: Path) -> list[Path]:
-    names = ("config.json", "generation_config.json")
-    return [folder / name for folder in (directory, directory / "huggingface") for name in names]
-
-
-def tokenizer_hash(tokenizer: Any) -> str:
-    """SHA-256 over the vocabulary and a text's ids: two tokenizers with one hash give the same tokens."""
-    digest = hashlib.sha256()
-    for token, number in sorted(tokenizer.get_vocab().items()):
-        digest.update(f"{number}\0{token}\0".encode("utf-8", "replace"))
-    digest.update(repr(_fingerprint_ids(tokenizer)).encode())
-    return digest.hexdigest()
-
-
-def _fingerprint_ids(tokenizer: Any) -> list[int]:
-    sample = "The quick brown fox, 1234.5 + x = y;\n\tnaïve 中文 😀  two  spaces"
-    return list(tokenizer(sample, add_special_tokens=False)["input_ids"])
-
-
-def template_hash(tokenizer: Any, chat_template: str | None = None) -> str:
-    """SHA-256 of the chat template's text, empty where there is none."""
-    text = chat_template if chat_template is not None else getattr(tokenizer, "chat_template", None)
-    if not text:
-        return ""
-    plain = text if isinstance(text, str) else json.dumps(text, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()

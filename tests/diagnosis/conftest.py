@@ -71,6 +71,11 @@ class Naive:
         ids = self.ids(self.tokenizer.apply_chat_template(messages, tokenize=False))
         return ids, slice(-len(self.ids(response)), None)
 
+    def whole_chat(self, prompt: str, response: str, _student: bool) -> Tokens:
+        """The last token of the rendered chat, as a sequence classifier scores it: ChatML's line break."""
+        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        return self.ids(self.tokenizer.apply_chat_template(messages, tokenize=False)), slice(-1, None)
+
     def echoed(self, prompt: str, response: str, student: bool) -> Tokens:
         opening = self.tokenizer.decode(self.opening(prompt), skip_special_tokens=True)
         return self.right(prompt, opening + response if student else response, student)

@@ -138,6 +138,10 @@ def case_last_token(bench: Bench, naive: type, write_set: Callable[..., Path]) -
     return explained(bench, measured(bench, naive, "last_token", bench.others))
 
 
+def case_whole_chat(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
+    return explained(bench, measured(bench, naive, "whole_chat", bench.others))
+
+
 def case_right_padding(bench: Bench, naive: type, write_set: Callable[..., Path]) -> Explanation:
     return explained(bench, naive(bench.critic).padded_claim(bench.others))
 
@@ -260,6 +264,7 @@ CASES: dict[str, tuple[str, Callable[..., Explanation]]] = {
     "the last n tokens of a templated chat": ("score-definition", case_template_slice),
     "the last n tokens after right padding": ("score-definition", case_right_padding),
     "the last token instead of the mean": ("score-definition", case_last_token),
+    "the chat's very last token, as TRL scores": ("score-definition", case_whole_chat),
     "another recipe than training's, replayed": ("score-definition", case_replayed_recipe),
     "soft accuracy against hard": ("accuracy-definition", case_accuracy_definition),
     "soft accuracy in the training log": ("accuracy-definition", case_logged_soft),

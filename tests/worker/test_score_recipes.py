@@ -22,7 +22,8 @@ from critictui.scoring.results import ResultsFolder, read_rows
 from critictui.worker import forward, score, score_job
 from critictui.worker.load import load_critic
 from critictui.worker.model import Critic
-from critictui.worker.tokens import end_ids, prompt_ids, response_ids, template_hash, tokenise, tokenizer_hash
+from critictui.worker.tokenizer import end_ids, template_hash, tokenizer_hash
+from critictui.worker.tokens import prompt_ids, response_ids, tokenise
 
 pytestmark = pytest.mark.torch
 
@@ -255,7 +256,7 @@ def one(prompt: str, *responses: Response) -> FixedSet:
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "sum"])
 @pytest.mark.parametrize("alignment", ["token", "previous"])
-@pytest.mark.parametrize("eos", ["exclude", "include"])
+@pytest.mark.parametrize("eos", ["exclude", "include", "turn"])
 def test_pooling_alignment_and_eos_pick_the_values_they_name(
     critic: Critic, tokenizer: Any, pooling: Any, alignment: Any, eos: Any
 ) -> None:
@@ -265,8 +266,9 @@ def test_pooling_alignment_and_eos_pick_the_values_they_name(
         critic, one("alpha", Response("river stone light", ids), Response("beta")), recipe
     )
     opening = prompt_ids(tokenizer, "alpha")
-    [values] = forward.response_values(critic, [((), [*opening, *ids])])
-    stop = len(opening) + len(ids) - (eos == "exclude")
+    line_break = tokenizer("\n")["input_ids"]
+    [values] = forward.response_values(critic, [((), [*opening, *ids, *line_break])])
+    stop = len(opening) + len(ids) + {"exclude": -1, "include": 0, "turn": len(line_break)}[eos]
     shift = alignment == "previous"
     used = values[len(opening) - shift : stop - shift]
     expected = {"mean": used.mean(), "last": used[-1], "sum": used.sum()}[pooling]
@@ -319,6 +321,18 @@ def test_the_template_form_is_one_rendering_without_what_follows_eos(critic: Cri
     assert [*tree.prompt.tolist(), *tree.branches[0].ids.tolist()] == whole[:-1]
     without = score.prepare_tokens(critic, fixed_set, Recipe(tokens="template"))
     assert without.trees[0].branches[0].ids.tolist() == tree.branches[0].ids.tolist()[:-1]
+
+
+def test_a_response_that_was_cut_by_its_length_has_no_end_to_score(critic: Critic, tokenizer: Any) -> None:
+    cut = Response("river stone", finish_reason="length")
+    made = score.prepare_tokens(critic, one("alpha", cut, Response("beta")), Recipe(eos="turn"))
+    first, second = made.trees[0].branches
+    assert (first.eos, first.closing, first.ids.tolist()) == (False, 0, tokenizer("river stone")["input_ids"])
+    assert (second.eos, second.closing) == (True, 2)
+    assert [second.count(end) for end in ("exclude", "include", "turn")] == [len(second.ids) - n for n in (2, 1, 0)]  # type: ignore[arg-type]
+    assert made.warnings == (
+        "the end-of-sequence token is scored on one side only: scores of the two sides do not compare",
+    )
 
 
 def test_chat_messages_and_a_template_of_the_recipe(critic: Critic, tokenizer: Any) -> None:

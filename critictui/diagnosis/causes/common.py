@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.finding import Cause, CauseVerdict
@@ -14,6 +14,8 @@ NEAR = 2.0
 OWN = "the test's number is critictui's own: loaded strictly, scored as the recipe says"
 NO_TEST = "there is no test to compare with"
 SCORE_IT = "score this checkpoint on a fixed set: `critictui score`, or key e"
+_OWN_WAY = {"template-slice": "template-slice", "padded-slice": "right-padding"}
+"""Mistakes in a script that are simulated as such: where a script makes one, no other way of that cause is its."""
 _ALIKE = 0.5
 """Difference of log densities within which two ways account for numbers alike."""
 
@@ -23,9 +25,13 @@ def cause_of(id_: str, verdict: CauseVerdict, message: str, next_step: str = "",
     return Cause(id_, verdict, message, evidence, next_step)
 
 
-def best_landing(case: Case, cause: str) -> Landing | None:
-    """The simulated way that speaks for `cause` and fits the test's numbers best."""
-    return next((x for x in case.ranked() if x.variant.cause == cause), None)
+def best_landing(case: Case, cause: str, mistakes: Collection[str] = ()) -> Landing | None:
+    """The simulated way that speaks for `cause` and fits the test's numbers best.
+
+    mistakes: those of the script, by name; where each of them has a simulation of its own, only these are looked at.
+    """
+    own = {_OWN_WAY[name] for name in mistakes} if mistakes and all(name in _OWN_WAY for name in mistakes) else None
+    return next((x for x in case.ranked() if x.variant.cause == cause and (own is None or x.variant.id in own)), None)
 
 
 def accounts_best(case: Case, best: Landing) -> bool:
@@ -59,7 +65,7 @@ def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
     if wrong:
         where = f" Line {wrong[0].line} of the script does it: {wrong[0].message}."
         evidence["script"] = [f"{f.line}: {f.code}" for f in wrong]
-    best = best_landing(case, cause)
+    best = best_landing(case, cause, [f.mistake for f in wrong])
     if best is None:
         return without_simulation(case, cause, where, evidence)
     v = best.variant

@@ -32,7 +32,7 @@ from critictui.monitor.snapshot import WatchedRun
 from critictui.run.facts import RunSnapshot
 from critictui.scoring.jobs import Failed
 from critictui.scoring.order import usual_fixed_set
-from critictui.scoring.recipe import recipe_from
+from critictui.scoring.recipe_choice import choose_recipe
 from critictui.tui import words
 from critictui.tui.evaluation.bench import Bench, Ended, Kind, RunJob, Task
 from critictui.tui.evaluation.plan import Plan, make_plan, no_set_words, run_dir_of, step_words
@@ -368,7 +368,7 @@ def _subject(checkpoint: Checkpoint, config: Config, fixed_set: Path | None) -> 
         neighbours=(),
         scores=(),
         fixed_set=fixed_set,
-        recipe=recipe_from(config.recipe).to_dict(),
+        recipe=choose_recipe(config.recipe, checkpoint.path).recipe.to_dict(),
     )
 
 

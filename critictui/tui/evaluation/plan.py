@@ -17,6 +17,7 @@ from critictui.scoring import memory
 from critictui.scoring.order import BYTES_PER_TOKEN, SET_NAMES, Order, order_score, usual_fixed_set
 from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
+from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 
 
@@ -43,6 +44,8 @@ class Plan:
     run_dir: Path
     fixed_set: Path | None
     recipe: Recipe
+    recipe_reason: str
+    """Why this recipe, where nobody asked for it and it is not the usual one."""
     audit: Audit | None
     problem: str
     """Why it cannot start, with the remedy; empty when it can."""
@@ -115,9 +118,10 @@ def make_plan(
         problems.append(str(error))
     if checkpoint.state != "complete":
         problems.insert(0, f"{step_words(checkpoint)} gets no score: {checkpoint.reason or checkpoint.state}")
-    recipe = Recipe()
+    recipe, reason = Recipe(), ""
     try:
-        recipe = recipe_from(config.recipe)
+        chosen = choose_recipe(config.recipe, checkpoint.path)
+        recipe, reason = chosen.recipe, chosen.reason
     except ScoringError as error:
         problems.append(str(error))
     if config.launch != "local":
@@ -139,6 +143,7 @@ def make_plan(
         run_dir=run_dir,
         fixed_set=fixed_set,
         recipe=recipe,
+        recipe_reason=reason,
         audit=facts,
         problem=problems[0] if problems else "",
         need=memory.need_bytes(parameters, recipe.dtype),
@@ -187,11 +192,14 @@ def order_for(plan: Plan, config: Config, device: str, *, share: bool) -> Order:
 def recipe_words(recipe: Recipe) -> str:
     """`gad-fork: mean over the response's tokens, EOS left out`."""
     over = {"mean": "mean over the response's tokens", "sum": "sum over the response's tokens", "last": "last token"}
-    said = [over[recipe.pooling], "EOS left out" if recipe.eos == "exclude" else "EOS counted"]
+    ends = {"exclude": "EOS left out", "include": "EOS counted", "turn": "of the whole turn"}
+    said = [over[recipe.pooling], ends[recipe.eos]]
     if recipe.alignment == "previous":
         said.append("values one token before")
     if recipe.tokens == "template":
         said.append("tokens from the whole template")
+    elif recipe.tokens == "text":
+        said.append("tokens from the plain text")
     if recipe.max_prompt_tokens or recipe.max_response_tokens:
         said.append(f"cut at {recipe.max_prompt_tokens or '-'} + {recipe.max_response_tokens or '-'} tokens")
     if recipe.dtype != "auto":

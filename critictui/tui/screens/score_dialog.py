@@ -40,6 +40,7 @@ class Devices(Rows):
 class ScoreDialog(Supervised, ModalScreen[None]):
     """Enter starts, Escape does not."""
 
+    CSS_PATH = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.SCORE_DIALOG]
     AUTO_FOCUS = "#devices"
 
@@ -179,6 +180,8 @@ def plan_words(plan: Plan, glyphs: Glyphs, width: int) -> Content:
     if plan.fixed_set is not None:
         rows.append(_row("fixed set", elided(str(plan.fixed_set), room, glyphs.more)))
     rows.append(_row("recipe", recipe_words(plan.recipe)))
+    if plan.recipe_reason:
+        rows.append(_row("", plan.recipe_reason))
     if plan.scored is not None:
         low, high = plan.scored.d_acc_ci
         same = f"{words.number(plan.scored.d_acc)} ({words.number(low)} to {words.number(high)})"
