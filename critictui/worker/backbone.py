@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,16 @@ def offline() -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
+_importing = threading.Lock()
+
+
+def import_transformers() -> None:
+    """Import what loading uses: transformers imports its parts on first use, and not safely in two threads at once."""
+    offline()
+    with _importing:
+        from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
+
+
 def clean_values(values: dict[str, Any]) -> dict[str, Any]:
     """A configuration's values without what chooses code: `auto_map`, private keys (`_attn_implementation_internal`:
     CVE-2026-4372), and without its dtype, at every depth."""
@@ -55,7 +66,7 @@ def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]
     Raises CheckpointError for a model type that this transformers does not know by itself, absurd sizes or a
     quantised model.
     """
-    offline()
+    import_transformers()
     from transformers import CONFIG_MAPPING, AutoModel
 
     kind = config.values.get("model_type")

@@ -79,10 +79,16 @@ def allocate(sizes: Sequence[tuple[tuple[int, ...], torch.dtype]], device: torch
 
 
 def fill_tensors(
-    weights: Weights, fills: Sequence[Fill], progress: Callable[[float], None], *, threads: int | None = None
+    weights: Weights,
+    fills: Sequence[Fill],
+    progress: Callable[[float], None],
+    *,
+    threads: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Read every tensor into its target, which may have another floating dtype or lie on a GPU.
 
+    stop: asked between chunks; once it says so, the rest is left unread.
     Raises CheckpointError where a file ends early, or a chunk holds values that are not finite or (in a matrix of the
     layers) nothing but zeros.
     """
@@ -90,7 +96,7 @@ def fill_tensors(
     cold = [fd for fd in weights.fds if not _cached(fd)]
     runs = [run for fill in fills for run in _runs(fill)]
     on_gpu = any(fill.target.device.type == "cuda" for fill in fills)
-    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total)
+    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop)
     count = threads or max(1, min(8, os.cpu_count() or 1))
     intra = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, "load", initializer=torch.set_num_threads, initargs=(1,))
@@ -151,8 +157,11 @@ class _Reader:
 
     _pinned = False
 
-    def __init__(self, weights: Weights, progress: Callable[[float], None], total: int) -> None:
+    def __init__(
+        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
+    ) -> None:
         self.stopped = False
+        self._stop = stop
         self._weights = weights
         self._progress = progress
         self._total = total
@@ -162,7 +171,7 @@ class _Reader:
 
     def read(self, runs: Sequence[_Run]) -> None:
         for run in runs:
-            if self.stopped:
+            if self.stopped or self._stop():
                 return
             self._read(run)
         with self._lock:
@@ -211,8 +220,10 @@ class _GpuReader(_Reader):
 
     _pinned = True
 
-    def __init__(self, weights: Weights, progress: Callable[[float], None], total: int) -> None:
-        super().__init__(weights, progress, total)
+    def __init__(
+        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
+    ) -> None:
+        super().__init__(weights, progress, total, stop)
         self._sums: list[tuple[_Run, Tensor]] = []
 
     def _read(self, run: _Run) -> None:

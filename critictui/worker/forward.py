@@ -81,6 +81,8 @@ def tree_values(
     done = 0.0
     forward = _one_by_one if _way(critic, trees) == "single" else _packed_row
     rows = _plan(trees, room)
+    if progress is not None:
+        progress(0.0, total)
     while rows:
         row = rows.pop(0)
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -55,11 +57,14 @@ def load_critic(
     before = identity(found)
     try:
         facts = _sound(found)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            backbone, config = build_backbone(read_config(found.path), attention)
-        with open_weights(found) as weights:
-            _fill_backbone(backbone, weights, place, kind, progress or (lambda _: None))
+        wanted = read_config(found.path)
+        with open_weights(found) as weights, _Filling(weights, place, kind, progress or (lambda _: None)) as filling:
+            # its code is imported while its weights are read
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                backbone, config = build_backbone(wanted, attention)
+            sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
+            _assign_all(backbone, sources, filling.tensors(), place, weights)
             head, bias = _head(weights, facts, place, kind)
     except VanishedError as error:
         raise VanishedError(f"{found.path}: checkpoint removed during loading; choose a newer one") from error
@@ -101,23 +106,59 @@ def _sound(checkpoint: Checkpoint) -> Audit:
     raise CheckpointError(f"{message} [{kind}]; it is not scored")
 
 
-def _fill_backbone(
+class _Filling:
+    """Every stored tensor that may be the backbone's, on its way into memory by a thread; a context manager.
+
+    Leaving it early, with an exception, ends the reading.
+    """
+
+    def __init__(
+        self, weights: Weights, device: torch.device, dtype: torch.dtype, progress: Callable[[float], None]
+    ) -> None:
+        stored = list(_candidates(weights))
+        self._weights, self._progress = weights, progress
+        sizes = [(t.shape, dtype if t.dtype in _FLOATS else getattr(torch, t.dtype)) for t in stored]
+        self._fills = [Fill(t, made) for t, made in zip(stored, allocate(sizes, device), strict=True)]
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(1, "fill")
+
+    def __enter__(self) -> _Filling:
+        self._reading = self._pool.submit(
+            fill_tensors, self._weights, self._fills, self._progress, stop=self._stop.is_set
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Wait for all of them: stored name to tensor. Raises what the reading raised."""
+        self._reading.result()
+        return {fill.stored.name: fill.target for fill in self._fills}
+
+
+def _candidates(weights: Weights) -> Iterator[StoredTensor]:
+    """What the backbone may need: all but the value head, and `lm_head` only where it stands for the embedding."""
+    embedded = any(name.endswith("embed_tokens.weight") for name in weights.tensors)
+    for name, stored in weights.tensors.items():
+        spare = is_head(name) or name.endswith("rotary_emb.inv_freq") or (embedded and name.startswith("lm_head."))
+        if not spare and not stored.dtype.startswith("float8"):
+            yield stored
+
+
+def _assign_all(
     backbone: nn.Module,
-    weights: Weights,
+    sources: dict[str, StoredTensor],
+    made: dict[str, Tensor],
     device: torch.device,
-    dtype: torch.dtype,
-    progress: Callable[[float], None],
+    weights: Weights,
 ) -> None:
-    """Give every parameter and stored buffer of the backbone its tensor from the checkpoint."""
-    config = getattr(backbone, "config", None)
-    sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
-    names = list(sources)
+    """Give every parameter and stored buffer of the backbone its tensor."""
     current = backbone.state_dict()
-    sizes = [(tuple(current[n].shape), dtype if current[n].is_floating_point() else current[n].dtype) for n in names]
-    targets = allocate(sizes, device)
-    fill_tensors(weights, [Fill(sources[n], t) for n, t in zip(names, targets, strict=True)], progress)
-    for name, target in zip(names, targets, strict=True):
-        _assign(backbone, name, target)
+    for name, stored in sources.items():
+        value = made[stored.name]
+        _assign(backbone, name, value if current[name].is_floating_point() else value.to(current[name].dtype))
     for module in backbone.modules():  # buffers that no checkpoint stores: rotary frequencies
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(device))

@@ -22,6 +22,7 @@ from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import result_to_json
 from critictui.scoring.results import NotSavedError, ResultsFolder, read_rows, save_result, unsaved_rows
 from critictui.scoring.statistics import compare_paired, pairs_of
+from critictui.worker.backbone import import_transformers
 from critictui.worker.jobs_table import Tell
 from critictui.worker.load import load_critic
 from critictui.worker.model import Critic
@@ -46,7 +47,6 @@ def run(job: Job, tell: Tell) -> Finished:
         torch.set_num_threads(int(str(job.options["threads"])))
     recipe = recipe_from(job.recipe)
     checkpoint = resolve_target(Path(job.checkpoint))
-    _import_once()
     with ThreadPoolExecutor(1) as pool:
         # texts become tokens while the weights are read
         reading = pool.submit(_read, job, checkpoint, recipe)
@@ -59,13 +59,9 @@ def run(job: Job, tell: Tell) -> Finished:
     return save(job, result, rows, tell)
 
 
-def _import_once() -> None:
-    """Transformers imports its parts on first use, and not safely in two threads at once."""
-    from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
-
-
 def _read(job: Job, checkpoint: Checkpoint, recipe: Recipe) -> tuple[FixedSet, Tokenised]:
     fixed_set = read_set_for(job)
+    import_transformers()
     tokenizer = open_tokenizer(checkpoint, None, _tokenizer_path(job))
     return fixed_set, tokenise_for(tokenizer, None, checkpoint.path, fixed_set, recipe)
 
@@ -115,12 +111,12 @@ def device_for(job: Job, checkpoint: Checkpoint) -> str:
 
 def reporter(tell: Tell, phase: str) -> Any:
     """A function of (done, total) that tells of it at most five times a second, with rate and time left."""
-    begun = time.monotonic()
-    last = 0.0
+    begun = last = 0.0
 
     def report(done: float, total: float) -> None:
-        nonlocal last
+        nonlocal begun, last
         now = time.monotonic()
+        begun = begun or now  # the work begins when it is first spoken of
         if now - last < 0.2 and done < total:
             return
         last = now
