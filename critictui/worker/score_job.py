@@ -111,16 +111,17 @@ def device_for(job: Job, checkpoint: Checkpoint) -> str:
 
 def reporter(tell: Tell, phase: str) -> Any:
     """A function of (done, total) that tells of it at most five times a second, with rate and time left."""
-    begun = last = 0.0
+    begun: tuple[float, float] | None = None
+    last = 0.0
 
     def report(done: float, total: float) -> None:
         nonlocal begun, last
         now = time.monotonic()
-        begun = begun or now  # the work begins when it is first spoken of
+        begun = begun or (now, done)  # the work begins when it is first spoken of
         if now - last < 0.2 and done < total:
             return
         last = now
-        rate = done / (now - begun) if now > begun else 0.0
+        rate = (done - begun[1]) / (now - begun[0]) if now > begun[0] else 0.0
         tell(Progress(phase, done, total, rate, (total - done) / rate if rate > 0 else None))
 
     return report
