@@ -30,7 +30,7 @@ def growing(steps: int = 800, metrics: int = METRICS) -> Iterator[RunSnapshot]:
     for i in range(metrics - len(columns)):
         columns[f"perf/other_{i}"] = rng.standard_normal(steps)
     for n in range(1, steps + 1):
-        yield snapshot_of(columns, first.step, until=n)
+        yield snapshot_of(columns, first.step, first.session, until=n)
 
 
 def milliseconds(steps: int = 800) -> list[float]:

@@ -38,30 +38,14 @@ class Row:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What was taken from one series; enough to notice that its past has changed."""
-
-    tag: str
-    superseded: int
-    n: int = 0
-    step: int = 0
-    last: float = math.nan
-    past: bytes = b""
-    series: Series | None = None
-    """What was looked at last: the same object again holds nothing new."""
-
-
-@dataclass(slots=True)
 class _Change:
-    start: Key | None = None
-    """The earliest row that is new or different; None if all is as before."""
     fresh: dict[Key, dict[str, float]] = field(default_factory=dict)
     """The new points, where all changes are additions."""
     rewritten: bool = False
 
 
 EXACT = 4096
-"""Points of a judged series that are compared byte for byte with the last look; a longer past by its ends."""
+"""Points of a judged series that are compared byte for byte where its columns have moved; a longer past by its ends."""
 
 
 class Feed:
@@ -70,10 +54,15 @@ class Feed:
     def __init__(self, watched: frozenset[str]) -> None:
         self._watched = watched
         """Names whose past is compared exactly; the others are only looked at for non-finite values."""
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, Series] = {}
+        """What was looked at last."""
         self.epochs: tuple[int, ...] = ()
         """Steps at which the run says that an epoch begins."""
         self._last: Row | None = None
+        self._names: list[tuple[str, str]] = []
+        """(name, tag) of each series, for these tags and stand-ins:"""
+        self._tags: set[str] = set()
+        self._metrics: dict[str, str] = {}
 
     def changes(self, run: RunSnapshot) -> tuple[Key | None, list[Row] | None]:
         """The earliest row that is new or different, and the new rows if they all follow what was given before.
@@ -81,7 +70,7 @@ class Feed:
         (None, None): nothing changed. (key, None): history changed from `key` on; ask `rows` for it again. The last row
         that was given may come once more, with more in it: a step does not reach the disk in one piece.
         """
-        change = self._compare(named_series(run))
+        change = self._compare(run)
         epochs = tuple(sorted({seam.step for seam in run.seams if seam.kind == "epoch"}))
         if epochs != self.epochs:
             if self._last is not None and min(set(epochs) ^ set(self.epochs)) <= self._last.key[1]:
@@ -89,20 +78,21 @@ class Feed:
             self.epochs = epochs
         if change.rewritten:
             return BEGINNING, None
-        if change.start is None:
-            return None, None
-        if self._last is None or change.start < self._last.key:
-            return change.start, None
         fresh = change.fresh
+        if not fresh:
+            return None, None
+        start = min(fresh)
+        if self._last is None or start < self._last.key:
+            return start, None
         if self._last.key in fresh:
             fresh[self._last.key] = {**self._last.values, **fresh[self._last.key]}
-        return change.start, self._finished(fresh)
+        return start, self._finished(fresh)
 
     def rows(self, run: RunSnapshot, after: Key) -> list[Row]:
         """All rows of the run that come after the key."""
         gathered: dict[Key, dict[str, float]] = {}
-        for name, series in named_series(run):
-            for key, value in _points(series, after):
+        for name, tag in names_of(run):
+            for key, value in _points(run.series[tag], after):
                 gathered.setdefault(key, {})[name] = value
         return self._finished(gathered)
 
@@ -117,60 +107,54 @@ class Feed:
             self._last = rows[-1]
         return rows
 
-    def _compare(self, named: list[tuple[str, Series]]) -> _Change:
-        change = _Change(rewritten=bool(self._seen) and not self._seen.keys() <= {name for name, _ in named})
-        for name, series in named:
-            seen = self._seen.get(name)
-            n = len(series.step)
-            if seen is None:
-                if n == 0:
-                    continue
-                seen = self._seen[name] = _Seen(series.tag, series.superseded)
-            elif series is seen.series and n == seen.n:
-                continue  # the very same view
-            exact = name in self._watched
-            if not _same_past(series, n, seen, exact):
-                change.rewritten = True
-                seen.n = 0
-            if n != seen.n:
-                self._take(change, name, series, seen.n, n)
-                _look(series, n, seen, exact)
-            seen.series = series
+    def _compare(self, run: RunSnapshot) -> _Change:
+        change = _Change(rewritten=self._has_lost_one(run))
+        seen, fresh, all_series = self._seen, change.fresh, run.series
+        for name, tag in self._names:
+            series = all_series[tag]
+            before = seen.get(name)
+            if series is before:
+                continue
+            n, known = len(series.step), 0
+            if before is not None:
+                known = len(before.step)
+                if known and not _same_past(series, n, before, known, exact=name in self._watched):
+                    change.rewritten, known = True, 0
+            elif n == 0:
+                continue
+            seen[name] = series
+            if known == n - 1:  # the usual case, and the cheapest
+                key = (series.session.item(known), series.step.item(known))
+                if key in fresh:
+                    fresh[key][name] = series.value.item(known)
+                else:
+                    fresh[key] = {name: series.value.item(known)}
+            elif known < n and not change.rewritten:
+                keys = zip(series.session[known:].tolist(), series.step[known:].tolist(), strict=True)
+                for key, value in zip(keys, series.value[known:].tolist(), strict=True):
+                    fresh.setdefault(key, {})[name] = value
         return change
 
-    def _take(self, change: _Change, name: str, series: Series, known: int, n: int) -> None:
-        """Add the points from `known` on to the change."""
-        if change.rewritten:
-            return
-        fresh = change.fresh
-        if known == n - 1:  # the usual case, and the cheapest
-            key = (series.session.item(known), series.step.item(known))
-            if key in fresh:
-                fresh[key][name] = series.value.item(known)
-                return
-            points = [(key, series.value.item(known))]
-        else:
-            keys = zip(series.session[known:].tolist(), series.step[known:].tolist(), strict=True)
-            points = list(zip(keys, series.value[known:].tolist(), strict=True))
-        for key, value in points:
-            if change.start is None or key < change.start:
-                change.start = key
-            fresh.setdefault(key, {})[name] = value
+    def _has_lost_one(self, run: RunSnapshot) -> bool:
+        """Bring the names up to date; True if one of which points were taken is there no more."""
+        if run.series.keys() == self._tags and run.metrics == self._metrics:
+            return False
+        self._names = names_of(run)
+        self._tags, self._metrics = set(run.series), dict(run.metrics)
+        lost = self._seen.keys() - {name for name, _ in self._names}
+        for name in lost:
+            del self._seen[name]
+        return bool(lost)
 
 
-def named_series(run: RunSnapshot) -> list[tuple[str, Series]]:
-    """Each series once, under its canonical name or its tag, sorted by name."""
-    named = {}
-    taken = set()
-    for name, tag in run.metrics.items():
-        series = run.series.get(tag)
-        if series is not None:
-            named[name] = series
-            taken.add(tag)
-    for tag, series in run.series.items():
-        if tag not in taken and tag not in named:
-            named[tag] = series
-    return sorted(named.items())
+def names_of(run: RunSnapshot) -> list[tuple[str, str]]:
+    """(name, tag) of each series, once: its canonical name where it has one, else its tag."""
+    names = {name: tag for name, tag in run.metrics.items() if tag in run.series}
+    taken = set(names.values())
+    for tag in run.series:
+        if tag not in taken and tag not in names:
+            names[tag] = tag
+    return list(names.items())
 
 
 def _points(series: Series, after: Key) -> list[tuple[Key, float]]:
@@ -180,29 +164,35 @@ def _points(series: Series, after: Key) -> list[tuple[Key, float]]:
     return list(zip(keys, series.value[at].tolist(), strict=True))
 
 
-def _look(series: Series, n: int, seen: _Seen, exact: bool) -> None:
-    seen.n, seen.tag, seen.superseded = n, series.tag, series.superseded
-    if n > 0:
-        seen.step, seen.last = series.step.item(n - 1), series.value.item(n - 1)
-    if exact:
-        seen.past = _past(series, n)
+def _same_past(series: Series, n: int, before: Series, known: int, *, exact: bool) -> bool:
+    """Whether the first `known` points, at least one, are those of the last look.
 
-
-def _past(series: Series, n: int) -> bytes:
-    low = max(0, n - EXACT)
-    return series.value[low:n].tobytes() + series.step[low:n].tobytes() + series.session[low:n].tobytes()
-
-
-def _same_past(series: Series, n: int, seen: _Seen, exact: bool) -> bool:
-    known = seen.n
-    if known == 0:
+    Nearly always the columns are those of the last look, grown: what was appended to them is never written again
+    (`run.columns`), and the same step at the same place, in a display that has one point a step, means as many steps
+    before it. Only where they have moved are their contents compared.
+    """
+    if n < known or series.superseded != before.superseded or series.tag != before.tag:
+        return False
+    last = known - 1
+    if series.step.item(last) != before.step.item(last):
+        return False
+    base = series.value.base
+    if (
+        base is not None
+        and base is before.value.base
+        and series.step.base is before.step.base is not None
+        and series.session.base is before.session.base is not None
+    ):
         return True
-    if n < known or series.superseded != seen.superseded or series.tag != seen.tag:
-        return False
-    # a display has one point a step, in order: the same step at the same place means as many steps before it
-    if series.step.item(known - 1) != seen.step:
-        return False
-    value = series.value.item(known - 1)
-    if value != seen.last and not (math.isnan(value) and math.isnan(seen.last)):
-        return False
-    return not exact or _past(series, known) == seen.past
+    if exact:
+        low = max(0, known - EXACT)
+        return all(
+            new[low:known].tobytes() == old[low:known].tobytes()
+            for new, old in (
+                (series.value, before.value),
+                (series.step, before.step),
+                (series.session, before.session),
+            )
+        )
+    value, old = series.value.item(last), before.value.item(last)
+    return value == old or (math.isnan(value) and math.isnan(old))

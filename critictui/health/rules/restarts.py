@@ -17,7 +17,7 @@ def regressions(run: RunSnapshot, settings: Settings) -> list[Alert]:
     than `overlap` steps, has lost work or writes two runs into one directory.
     """
     rule = "step-regression"
-    if not settings.enabled(rule):
+    if len(run.sessions) < 2 or not settings.enabled(rule):
         return []
     overlap = settings.count(rule, "overlap") * _spacing(run)
     alerts = []
