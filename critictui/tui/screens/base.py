@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class RunScreen(Supervised, Screen[None]):
     """A screen that shows snapshots. Only the one on top is told of new ones; the others catch up when they return."""
 
+    CSS_PATH = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, keys.BACK]
     _age_timer: Timer | None = None
 

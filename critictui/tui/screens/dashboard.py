@@ -67,6 +67,7 @@ def room_for(width: int, height: int) -> Room:
 class Dashboard(RunScreen):
     """The first screen, and the one that Escape ends at."""
 
+    CSS_PATH = None
     BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, *keys.DASHBOARD]
     AUTO_FOCUS = "#chart-1"
 
@@ -88,9 +89,10 @@ class Dashboard(RunScreen):
             yield CheckpointPanel(self.shell.glyphs, id="checkpoints")
 
     def on_mount(self) -> None:
-        """Titles that never change."""
+        """Titles that never change; and the room there is, so that the first frame need not be laid out anew."""
         set_title(self.query_one("#health"), plain("health"))
         set_title(self.query_one("#checkpoints"), plain("checkpoints"))
+        self.room = room_for(*self.app.size)
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:

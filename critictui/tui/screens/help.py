@@ -20,6 +20,7 @@ from critictui.tui.widgets.words import Words
 class HelpScreen(Supervised, ModalScreen[None]):
     """Made from the key table and the panel's own words; any of the keys below closes it."""
 
+    CSS_PATH = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "dismiss", "Back", id="help.back"),
         Binding("up", "scroll(-1)", "Up", id="help.up", show=False),
