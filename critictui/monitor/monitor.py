@@ -17,18 +17,22 @@ from critictui.monitor.rows import RowReader
 from critictui.monitor.side import Side
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.monitor.watch import Watch
+from critictui.run.choice import choose
 from critictui.run.discovery import Scanner
-from critictui.run.grouping import FoundRun
+from critictui.run.grouping import FoundFile, FoundRun
 from critictui.run.source import Budget
 
 POLL = 1.0
 """Seconds between looks when no bell rings: the truth on network file systems, and everywhere else a safety net."""
 _FILLING = Budget(bytes=4 << 20, seconds=0.010)
+_FIRST = Budget(bytes=1 << 20, seconds=0.1)
+"""A first look is one slice: nobody paints yet."""
 _BREATH = 0.002
 """Between slices of history, so that the thread that paints gets its turn."""
 _SOONEST = 0.015
 """Between looks at a burst of writes: a step is dozens of records."""
 _SCAN_FIRST, _SCAN = 0.02, 0.005
+"""Seconds of search a round: until there is a run to show, and beside reading it."""
 _CHOOSE_AFTER = 0.5
 _MOST_OVERLAID = 8
 
@@ -68,6 +72,8 @@ class Monitor:
         self._round_at = -math.inf
         self._began = time.monotonic()
         self._seen: tuple[object, ...] = ()
+        self._runs: Sequence[FoundRun] | None = None
+        self._paths: frozenset[Path] = frozenset()
         self._armed: set[Path] = set()
 
     # Orders, from any thread.
@@ -152,7 +158,7 @@ class Monitor:
             self._guard.call("monitor", self._round, False)
             self.first = self._guard.call("monitor", self._snapshot, None)
             if self._listen is None:
-                self._rung.wait(POLL if self._seen_newest else _SOONEST)
+                self._rung.wait(POLL if self._seen_newest else _BREATH)
         first, listen = self.first, self._listen
         if first is not None and listen is not None:
             self._guard.call("listener", lambda: listen(first), None)
@@ -175,13 +181,18 @@ class Monitor:
 
     @property
     def _seen_newest(self) -> bool:
-        """There is something to show, or nothing that could be shown."""
-        series = any(watch.run is not None and watch.run.series for watch in self._watches.values())
-        return not self._scanning and (series or not self._filling)
+        """The last megabyte was read, or all there is."""
+        runs = [watch.run for watch in self._watches.values() if watch.run is not None]
+        read = sum(facts.read for run in runs if run.series for facts in run.sources)
+        return not self._scanning and (read >= _FIRST.bytes or not self._filling)
 
     @property
     def _scanning(self) -> bool:
         return not self._scanner.complete
+
+    @property
+    def _showing(self) -> bool:
+        return any(watch.run is not None and watch.run.series for watch in self._watches.values())
 
     @property
     def _filling(self) -> bool:
@@ -199,31 +210,33 @@ class Monitor:
             self._guard.call("bell", self._arm, None)
         for path, watch in self._watches.items():
             facts = self._side.facts(watch.run_dir)
-            self._changed |= watch.poll(_FILLING, facts, judging=listened)
+            self._changed |= watch.poll(_FILLING if listened else _FIRST, facts, judging=listened)
             for alert in watch.news:
                 self._notifier.send(message_of(alert, path, watch.run))
             watch.news.clear()
         if self._rows.wait <= 0 and not self._filling:
             self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)
-        seen = (self._scanner.runs, self._notices(), self._quiet())
+        seen = (self._scanner.runs, self._notices(), self._quiet(), self._scanner.scanned if self._scanning else 0)
         self._changed |= seen != self._seen
         self._seen = seen
         return self._filling or searching
 
     def _search(self) -> bool:
-        searching = self._scanner.step(_SCAN_FIRST if self._version == 0 else _SCAN)
+        searching = self._scanner.step(_SCAN if self._showing else _SCAN_FIRST)
         runs = self._scanner.runs
-        self._rows.found(runs)
-        known = {run.path for run in runs}
-        if not self._chosen and (self._main is None or (self._main not in known and runs)):
+        if runs is not self._runs:
+            self._runs, self._paths = runs, frozenset(run.path for run in runs)
+            self._rows.found(runs)
+        if runs and not self._chosen and self._main not in self._paths:
             self._choose(runs)
         return searching
 
     def _choose(self, runs: Sequence[FoundRun]) -> None:
-        """The only run; among several the newest, once there was a moment to find it."""
+        """The run that the path means; where it means none, the newest, once there was a moment to find it."""
         waited = time.monotonic() - self._began > _CHOOSE_AFTER
-        if runs and (self._scanner.complete or waited):
-            self._main = max(runs, key=lambda run: run.modified).path
+        if self._scanner.complete or waited:
+            choice = choose(self.target, runs)
+            self._main = (choice.run or choice.others[0]).path
 
     def _attend(self) -> None:
         """Read the chosen runs, and only them."""
@@ -233,9 +246,12 @@ class Monitor:
         files = {run.path: run.files for run in self._scanner.runs}
         for path in self._watches.keys() - set(wanted):
             self._watches[path].close()
-        self._watches = {p: self._watches.get(p) or Watch(p, self._config, files.get(p, ())) for p in wanted}
+        self._watches = {p: self._watches.get(p) or self._new_watch(p, files.get(p, ())) for p in wanted}
         self._side.watch([watch.run_dir for watch in self._watches.values()])
         self._changed = True
+
+    def _new_watch(self, path: Path, files: tuple[FoundFile, ...]) -> Watch:
+        return Watch(path, self._config, files, self._scanner if path == self.target else None)
 
     def _arm(self) -> None:
         """Before the files are looked at: what is written from now on rings."""

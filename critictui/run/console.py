@@ -133,7 +133,7 @@ class ConsoleLog:
         if self._must_restart():
             return self._restart()
         return Reading(
-            facts=self._tail.facts(self.name, self.kind, self._scalars, more=more),
+            facts=self._tail.facts(self.name, self.kind, self._scalars, more=more, waiting=self._blocks),
             scalars=found.scalars(),
             skipped=self._losses.take(),
             more=more,

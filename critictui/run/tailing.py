@@ -8,7 +8,7 @@ import re
 import stat
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -153,8 +153,10 @@ class LineTail:
         """Whether history before the end that was read first is still missing."""
         return self.history is not None
 
-    def facts(self, name: str, kind: SourceKind, scalars: int, *, more: bool) -> SourceFacts:
-        """The file's state in the words of the contract."""
+    def facts(
+        self, name: str, kind: SourceKind, scalars: int, *, more: bool, waiting: Iterable[Block] = ()
+    ) -> SourceFacts:
+        """The file's state in the words of the contract; blocks that wait to be parsed count as not read."""
         state: Literal["live", "quiet", "filling", "waiting", "gone", "error"]
         if self._state in {"gone", "error"}:
             state = "gone" if self._state == "gone" else "error"
@@ -164,7 +166,8 @@ class LineTail:
             state = "waiting"
         else:
             state = "live" if time.monotonic() - self._grew_at < QUIET else "quiet"
-        return SourceFacts(name, kind, self.size, min(self.read, self.size), scalars, state, self.message)
+        read = max(min(self.read, self.size) - sum(len(block.data) for block in waiting), 0)
+        return SourceFacts(name, kind, self.size, read, scalars, state, self.message)
 
     def close(self) -> None:
         """Give the file descriptor back; a later poll opens the file again."""
