@@ -175,8 +175,9 @@ class EventFile:
             return False
         if self._file.rewritten:
             return all(digest.holds(self._file) for digest in self._digests)
-        most = _CHECK_ALL if self._file.size <= _CHECK_ALL else _CHECK_ON_GROWTH
-        return furthest.digest.holds(self._file, most) and all(
+        small = self._file.size <= _CHECK_ALL
+        digests, most = (self._digests, None) if small else ([furthest.digest], _CHECK_ON_GROWTH)
+        return all(digest.holds(self._file, most) for digest in digests) and all(
             google_crc32c.value(self._file.read(offset, length)) == crc for offset, length, crc in self._holes
         )
 
