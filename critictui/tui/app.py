@@ -21,6 +21,7 @@ from critictui.config import Config
 from critictui.tui import keys
 from critictui.tui.ascii import AsciiFilter
 from critictui.tui.chart.model import View
+from critictui.tui.depth import FixedColours, depth_of
 from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
 from critictui.tui.messages import GpuRead, SnapshotTaken
@@ -29,7 +30,7 @@ from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.state import ScreenState, load_state, save_state, state_path
 from critictui.tui.supervised import log_error
 from critictui.tui.terminal import Terminal
-from critictui.tui.themes import DEFAULT_THEME, load_themes
+from critictui.tui.themes import DEFAULT_THEME, SIXTEEN_COLOURS, load_themes
 
 if TYPE_CHECKING:
     from critictui.monitor.monitor import Monitor
@@ -71,6 +72,10 @@ class CriticApp(Shell):
         self.target, self.config = target, config
         self._reading = monitor
         self.glyphs = ASCII if ascii_only(config.ascii) else UNICODE
+        self.depth = depth_of(self.console)
+        self._terminal_filters: list[LineFilter] = [AsciiFilter()] if self.glyphs.ascii else []
+        if self.depth == "256":
+            self._terminal_filters.append(FixedColours())
         self.frozen_clock = clock
         self._watching = watching
         self._gpu_watch: GpuWatch | None = None
@@ -102,11 +107,9 @@ class CriticApp(Shell):
         return Dashboard()
 
     def get_line_filters(self) -> list[LineFilter]:
-        """On an ASCII terminal nothing else is sent, whoever draws it."""
+        """What the terminal cannot show is not sent, whoever draws it."""
         filters = list(super().get_line_filters())
-        return [*filters, self._ascii_filter] if self.glyphs.ascii else filters
-
-    _ascii_filter = AsciiFilter()
+        return [*filters, *self._terminal_filters]
 
     def on_load(self) -> None:
         """What was read while the screen was imported is in the first frame."""
@@ -286,11 +289,14 @@ class CriticApp(Shell):
         if wanted not in self.available_themes:
             notices.append(f"theme {wanted!r} does not exist; press T to choose one")
             wanted = DEFAULT_THEME
+        if self.depth == "16" and not self.available_themes[wanted].ansi:
+            wanted = SIXTEEN_COLOURS if SIXTEEN_COLOURS in self.available_themes else "ansi-dark"
         self.theme = wanted
         return notices
 
     def _remember_theme(self, name: str) -> None:
-        if name != (self.state.theme or self.config.theme):
+        """Not on a terminal of sixteen colours: what is chosen there is no matter of taste."""
+        if self.depth != "16" and name != (self.state.theme or self.config.theme):
             self.keep(replace(self.state, theme=name, configured_theme=self.config.theme))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,9 +75,13 @@ ASCII = Glyphs(
 )
 
 
+_NO_FONT = re.compile(r"|dumb|unknown|linux|ansi|sun|cons25.*|vt\d.*|wyse.*")
+"""Values of TERM of terminals whose font has no braille, stars or round corners, whatever the locale says."""
+
+
 def ascii_only(wanted: bool, encoding: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether nothing but ASCII may be sent: asked for, a dumb terminal, or a locale that is not UTF-8."""
-    if wanted or environ.get("TERM", "") in {"", "dumb", "unknown"}:
+    """Whether nothing but ASCII may be sent: asked for, a terminal without the signs, or a locale that is not UTF-8."""
+    if wanted or _NO_FONT.fullmatch(environ.get("TERM", "")):
         return True
     if encoding is None:
         encoding = _locale_encoding(environ)

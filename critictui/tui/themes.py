@@ -16,6 +16,8 @@ from textual.theme import Theme
 from critictui.run.text import sanitise_line
 
 DEFAULT_THEME = "critic-dark"
+SIXTEEN_COLOURS = "ansi"
+"""The theme of terminals that have no others: a mixed colour would become any of the sixteen."""
 
 _COLOURS = frozenset({
     "primary", "secondary", "warning", "error", "success", "accent", "foreground", "background", "surface", "panel",

@@ -19,6 +19,7 @@ from critictui.tui.chart.palette import Palette, make_palette, strips
 from critictui.tui.chart.picture import Picture, blank, line_ink
 from critictui.tui.chart.safe import shown
 from critictui.tui.chart.ticks import short
+from critictui.tui.depth import depth_of
 
 _VALUE = 8
 """Cells for the last value."""
@@ -130,6 +131,7 @@ class MiniChart(Widget, can_focus=True):
                     self.background_colors[1],
                     mono=self.mono,
                     ansi=self.app.native_ansi_color,
+                    depth=depth_of(self.app.console),
                 )
             tint = not (self.ascii or self.mono or self._palette.ansi)
             style = Style(ASCII if self.ascii else UNICODE, tint, self.mono)

@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.picture import BANDS, PAPER_CURSOR, ROLES, SHADES, Picture, meaning
+from critictui.tui.depth import Depth, contrast, fixed, nearest_seen
 
 CHART_COLOURS: Final[Mapping[str, str]] = MappingProxyType({
     "chart-teacher": "#56b4e9",
@@ -58,6 +59,12 @@ _MARKS: Final = {
     inks.CRITICAL: "chart-critical",
     inks.READING: "chart-cursor",
 }
+_SEEN: Final = (1.12, 0.16)
+"""Contrast to the background from which a band is seen where colours are fixed, and how much more each layer needs."""
+_LOUD: Final = 2.1
+"""Contrast from which a band is no longer quiet."""
+_READABLE: Final = 3.0
+"""Contrast that a line needs on its band: WCAG 2.1, 1.4.11."""
 _SHADES: Final = (0.0, 0.45, 0.27, 0.6)
 """How far the lines of runs laid over the first are blended: to the foreground, the background, the foreground."""
 
@@ -74,12 +81,15 @@ class Palette:
     mono: bool = False
     ansi: bool = False
     """The terminal's own 16 colours, which cannot be mixed."""
+    fixed: bool = False
+    """A terminal of 256 colours: what is mixed becomes the nearest of them that is seen, and stays quiet."""
     _styles: dict[tuple[int, int, tuple[int, ...]], RichStyle] = field(default_factory=dict)
 
     def same(self, other: Palette) -> bool:
         """Whether everything looks the same in both."""
-        mine = (self.background, self.band, self.mono, self.ansi)
-        return mine == (other.background, other.band, other.mono, other.ansi) and self.colours == other.colours
+        mine = (self.background, self.band, self.mono, self.ansi, self.fixed)
+        theirs = (other.background, other.band, other.mono, other.ansi, other.fixed)
+        return mine == theirs and self.colours == other.colours
 
     def style(self, ink: int, paper: int, bands: tuple[int, ...]) -> RichStyle:
         """What an ink on a paper looks like; `bands` are the inks whose bands the paper's bits stand for."""
@@ -96,7 +106,10 @@ class Palette:
         if self.ansi or not shade:
             return colour
         other = self.background if shade == 2 else self.colours["cursor"]
-        return colour.blend(other, _SHADES[shade], alpha=1)
+        return self._kept(colour.blend(other, _SHADES[shade], alpha=1))
+
+    def _kept(self, colour: Color) -> Color:
+        return fixed(colour) if self.fixed else colour
 
     def paper_colour(self, paper: int, bands: tuple[int, ...]) -> Color:
         """The background, tinted by the bands that lie over each other and by the cursor."""
@@ -106,7 +119,16 @@ class Palette:
             colour = colour.blend(self.line_colour(ink), self.band / (1 + 0.4 * number), alpha=1)
         if paper & PAPER_CURSOR:
             colour = colour.blend(self.colours["cursor"], 0.14, alpha=1)
-        return colour
+        layers = len(covering) + bool(paper & PAPER_CURSOR)
+        return self._quiet(colour, covering, layers) if self.fixed and layers else colour
+
+    def _quiet(self, colour: Color, covering: list[int], layers: int) -> Color:
+        """The fixed colour for so many layers on the background: seen, and a line is readable on its own band."""
+        least, most = _SEEN[0] + _SEEN[1] * (layers - 1), _LOUD
+        if layers == 1 and covering:
+            readable = contrast(self.line_colour(covering[0]), self.background) / _READABLE
+            most = min(most, max(readable, least + 0.06))
+        return nearest_seen(colour, self.background, least, most)
 
     def _mixed(self, ink: int, paper: int, bands: tuple[int, ...]) -> RichStyle:
         kind, number = meaning(ink)
@@ -117,7 +139,7 @@ class Palette:
         elif kind == "line":
             colour = self.line_colour(ink)
         elif kind == "dim":
-            colour = self.background.blend(self.line_colour(inks.bright_ink(ink)), 0.4, alpha=1)
+            colour = self._kept(self.background.blend(self.line_colour(inks.bright_ink(ink)), 0.4, alpha=1))
         else:
             colour = self.colours[_MARKS[ink].removeprefix("chart-")]
         back = self.paper_colour(paper, bands)
@@ -145,13 +167,18 @@ _BOLD: Final = frozenset({inks.BAD, inks.WARNING, inks.CRITICAL})
 _QUIET: Final = frozenset({inks.GRID, inks.LABEL, inks.REFERENCE, inks.SEAM, inks.CLIPPED, inks.WAITING})
 
 
-def make_palette(variables: Mapping[str, str], background: Color, *, mono: bool = False, ansi: bool = False) -> Palette:
+def make_palette(
+    variables: Mapping[str, str], background: Color, *, mono: bool = False, ansi: bool = False, depth: Depth = "full"
+) -> Palette:
     """A palette from a theme's variables; a value that is missing or no colour gives way to `CHART_COLOURS`."""
+    few = depth == "256" and not ansi
     colours = {}
     for name, standard in CHART_COLOURS.items():
         if name != "chart-band":
-            colours[name.removeprefix("chart-")] = _colour(variables.get(name, standard), standard)
-    return Palette(MappingProxyType(colours), background, _share(variables.get("chart-band", "")), mono, ansi)
+            colour = _colour(variables.get(name, standard), standard)
+            colours[name.removeprefix("chart-")] = fixed(colour) if few else colour
+    band = _share(variables.get("chart-band", ""))
+    return Palette(MappingProxyType(colours), fixed(background) if few else background, band, mono, ansi, few)
 
 
 def _colour(text: str, standard: str) -> Color:

@@ -25,6 +25,7 @@ from critictui.tui.chart.model import ChartData, View
 from critictui.tui.chart.palette import Palette, make_palette, strips
 from critictui.tui.chart.picture import Picture
 from critictui.tui.chart.reading import moved, snapped
+from critictui.tui.depth import depth_of
 
 
 class Chart(Widget, can_focus=True):
@@ -173,7 +174,11 @@ class Chart(Widget, can_focus=True):
         if self._palette is None or self._restyled:
             app = self.app
             made = make_palette(
-                app.theme_variables, self.background_colors[1], mono=self.mono, ansi=app.native_ansi_color
+                app.theme_variables,
+                self.background_colors[1],
+                mono=self.mono,
+                ansi=app.native_ansi_color,
+                depth=depth_of(app.console),
             )
             if self._palette is None or not made.same(self._palette):
                 if self._palette is not None and made.ansi != self._palette.ansi:
