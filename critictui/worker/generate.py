@@ -17,7 +17,7 @@ from critictui.scoring.recipe import ScoringError
 from critictui.scoring.source_data import SourceRow
 from critictui.worker import lanes
 from critictui.worker.lanes import Lane
-from critictui.worker.tokenizer import end_ids
+from critictui.worker.tokenizer import end_ids, read_tokenizer
 from critictui.worker.tokens import prompt_ids
 
 Report = Callable[[float, float], None]
@@ -55,8 +55,11 @@ class Student:
 
 
 def load_student(path: Path, device: str, dtype: str = "auto") -> Student:
-    """Load a Hugging Face causal language model offline, without remote code. Raises ScoringError naming the folder."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Load a Hugging Face causal language model offline, without remote code.
+
+    Raises ScoringError or CheckpointError naming the folder.
+    """
+    from transformers import AutoModelForCausalLM
 
     if not (path / "config.json").is_file():
         raise ScoringError(
@@ -72,12 +75,12 @@ def load_student(path: Path, device: str, dtype: str = "auto") -> Student:
             use_safetensors=None,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ScoringError(f"{path}: the student cannot be loaded ({str(error).partition(chr(10))[0]:.160})") from None
     missing = sorted(notes.get("missing_keys", ()))
     if missing:
         raise ScoringError(f"{path}: no weights for {missing[0]} and {len(missing) - 1} more; they would be random")
+    tokenizer = read_tokenizer(path)
     model = model.to(device).eval()
     return Student(model, tokenizer, end_ids(tokenizer, model.config, path), str(path), _lanes(model))
 

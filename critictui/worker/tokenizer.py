@@ -1,4 +1,4 @@
-"""A critic's own tokenizer, from beside its weights, never downloaded, never another one; and what tells two apart."""
+"""The tokenizer from beside the weights, never downloaded, never another one; and what tells two apart."""
 
 from __future__ import annotations
 
@@ -29,29 +29,37 @@ def tokenizer_folder(checkpoint: Checkpoint, override: Path | None = None) -> Pa
 
 
 def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Path | None = None) -> Any:
-    """Load the tokenizer offline, without remote code.
+    """A checkpoint's tokenizer, by `read_tokenizer`.
 
-    A `tokenizer.json` is taken as it stands, which is what training did: the tokenizer class that AutoTokenizer of
-    transformers 5 picks by `model_type` keeps its vocabulary and silently replaces its normaliser and pre-tokenizer.
     vocabulary: rows of the embedding; a tokenizer with a greater id is another model's and is refused.
     Raises CheckpointError that names the folder.
     """
-    offline()
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
     folder = tokenizer_folder(checkpoint, override)
-    try:
-        reader = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
-        tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        highest = max(tokenizer.get_vocab().values(), default=-1)
-    except Exception as error:  # foreign files in a foreign library: whatever it raises means "unreadable"
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{folder}: its tokenizer cannot be loaded ({first}); copy its files again") from error
+    tokenizer = read_tokenizer(folder)
+    highest = max(tokenizer.get_vocab().values(), default=-1)
     if vocabulary is not None and highest >= vocabulary:
         raise CheckpointError(
             f"{folder}: the tokenizer has ids up to {highest}, the model knows {vocabulary}; it is another model's"
         )
     return tokenizer
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder, a critic's or a student's, loaded offline and without remote code.
+
+    A `tokenizer.json` is taken as it stands, which is what training did: the tokenizer class that AutoTokenizer of
+    transformers 5 picks by `model_type` keeps its vocabulary and silently replaces its normaliser and pre-tokenizer.
+    Raises CheckpointError that names the folder.
+    """
+    offline()
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        reader = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
+        return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # foreign files in a foreign library: whatever it raises means "unreadable"
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{folder}: its tokenizer cannot be loaded ({first}); copy its files again") from error
 
 
 def end_ids(tokenizer: Any, config: Any = None, directory: Path | None = None) -> frozenset[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.scoring.endpoint import Sampling
 from critictui.scoring.jobs import Finished, Job, Progress
 from critictui.scoring.read_set import read_fixed_set
@@ -19,6 +21,7 @@ from critictui.scoring.recipe import ScoringError
 from critictui.scoring.source_data import SourceRow
 from critictui.worker import lanes, prepare_job
 from critictui.worker.generate import Student, generate, load_student, next_token
+from critictui.worker.tokenizer import open_tokenizer, template_hash, tokenizer_hash
 
 pytestmark = pytest.mark.torch
 
@@ -162,6 +165,25 @@ def test_a_student_without_all_weights_is_refused(tmp_path: Path, student_path: 
         load_student(tmp_path, "cpu")
     with pytest.raises(ScoringError, match=r"config\.json"):
         load_student(tmp_path / "nothing", "cpu")
+
+
+def test_a_student_reads_prompts_with_the_tokens_that_scoring_and_training_read_them_with(
+    tmp_path: Path, student_path: Path
+) -> None:
+    """Its model type would have transformers put another pre-tokenizer in the place of the stored one."""
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    shutil.copytree(student_path, tmp_path / "student")
+    stored = Tokenizer.from_file(str(tmp_path / "student" / "tokenizer.json"))
+    stored.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    stored.save(str(tmp_path / "student" / "tokenizer.json"))
+    critic = Checkpoint(tmp_path / "student", 5, "hf", "complete", "", 0, (), 0.0)
+    trained, student = open_tokenizer(critic, None), load_student(tmp_path / "student", "cpu").tokenizer
+    assert student("alpha 9 beta")["input_ids"] == trained("alpha 9 beta")["input_ids"]
+    assert tokenizer_hash(student) == tokenizer_hash(trained)
+    assert template_hash(student) == template_hash(trained)
 
 
 # the whole job
