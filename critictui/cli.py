@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from critictui import __version__
+from critictui.arrays import load_numpy
 from critictui.config import Config, load_config
 from critictui.errors import InputError, JobFailedError
 
@@ -318,6 +319,7 @@ def watch(
     flags = {"read_only": read_only, "theme": theme, "ascii": ascii_only, "auto_score": auto_score}
     config = _settings(_existing(target), config_file, **flags)
     if headless:
+        load_numpy()
         from critictui.monitor.daemon import watch_headless
 
         return watch_headless(target, config)
@@ -341,6 +343,7 @@ def watch(
 @_config
 def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -> int:
     """Read a run once, apply the rules, print the verdict."""
+    load_numpy()
     from critictui.monitor import check as checking
 
     report = checking.check(target, _settings(_existing(target), config_file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -141,6 +142,9 @@ def flatten(value: Mapping[str, object]) -> tuple[tuple[tuple[str, float], ...],
     Text, flags and lists are no scalars and are passed over; null is a number that was lost, and is refused. StyleGAN's
     `{"num", "mean", "std"}` gives the mean under the tag itself, as its TensorBoard writer does.
     """
+    if set(map(type, value.values())) <= {int, float}:  # nearly every line that a trainer writes
+        with contextlib.suppress(OverflowError):
+            return tuple(zip(value, map(float, value.values()), strict=True)), 0  # type: ignore[arg-type]
     pairs: list[tuple[str, float]] = []
     refused = 0
     stack: list[tuple[str, object, int]] = [(k, v, 0) for k, v in reversed(list(value.items()))]
@@ -155,10 +159,11 @@ def flatten(value: Mapping[str, object]) -> tuple[tuple[tuple[str, float], ...],
                 stack += [(f"{tag}/{k}", v, depth + 1) for k, v in reversed(item.items())]
         elif isinstance(item, (bool, str, list)):
             continue
-        elif isinstance(item, int) and abs(item) >= 1 << 1000:
-            refused += 1
         elif isinstance(item, (int, float)):
-            pairs.append((tag, float(item)))
+            try:
+                pairs.append((tag, float(item)))
+            except OverflowError:
+                refused += 1
         else:
             refused += 1
     return tuple(pairs), refused
