@@ -12,6 +12,7 @@ from typing import cast
 from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
+from critictui.run.choice import choose, none_chosen
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundRun
@@ -64,13 +65,10 @@ def _the_run(target: Path) -> FoundRun | None:
         raise RunError(f"{target}: {error.strerror}; give a run directory, or a file in one") from error
     scanner = Scanner(target)
     scanner.finish()
-    runs = scanner.runs
-    here = next((run for run in runs if run.path == target), None)
-    if here is None and len(runs) > 1:
-        newest = sorted(runs, key=lambda run: run.modified, reverse=True)
-        names = ", ".join(str(run.path) for run in newest[:5]) + (" ..." if len(runs) > 5 else "")
-        raise RunError(f"{target}: holds {len(runs)} runs; check one of them: {names}")
-    return here or (runs[0] if runs else None)
+    choice = choose(target, scanner.runs)
+    if choice.run is None and choice.others:
+        raise none_chosen(target, choice)
+    return choice.run
 
 
 def _stamp(seconds: float | None) -> str | None:

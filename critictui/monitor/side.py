@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +22,11 @@ HEAD_START = 0.4
 """Seconds that the first chart has to itself: this thread's imports and looks would hold Python's lock meanwhile."""
 SCORES_EVERY = 1.0
 CHECKPOINTS_EVERY = 4.0
-_SHARE = 20
-"""A look that took long is repeated only after this many times its cost."""
+_SHARE, _SHARE_QUIET = 20, 300
+"""A walk that took long is repeated only after this many times its cost: where a checkpoint may have changed, and where
+no directory near one has another time stamp."""
+_LONGEST_PAUSE = 600.0
+_MOST_MARKS = 64
 _MOST_AUDITS = 64
 
 
@@ -46,6 +51,9 @@ class _Looked:
         self.facts = SideFacts()
         self.guard = Guard()
         self.checkpoints_at = 0.0
+        """When to walk, on the monotonic clock, whatever the time stamps say."""
+        self._sooner_at = 0.0
+        self._marks: dict[Path, int] = {}
         self.audited: dict[Path, tuple[tuple[float, int], Audit]] = {}
 
     def look(self) -> bool:
@@ -57,15 +65,17 @@ class _Looked:
         results = self.results = self.results or ResultsFolder(self.run_dir)
         scores = self.guard.call("scores", results.poll, before.scores)
         checkpoints: Sequence[Checkpoint] = before.checkpoints
-        if time.monotonic() >= self.checkpoints_at:
+        if self._due(before):
             began = time.monotonic()
             checkpoints = tuple(
                 self.guard.call(
                     "checkpoints", lambda: find_checkpoints(self.run_dir, previous=before.checkpoints), checkpoints
                 )
             )
-            took = time.monotonic() - began
-            self.checkpoints_at = time.monotonic() + max(CHECKPOINTS_EVERY, _SHARE * took)
+            now = time.monotonic()
+            self._sooner_at = now + max(CHECKPOINTS_EVERY, _SHARE * (now - began))
+            self.checkpoints_at = now + min(max(CHECKPOINTS_EVERY, _SHARE_QUIET * (now - began)), _LONGEST_PAUSE)
+            self._marks = _marks(self.run_dir, checkpoints)
         self.guard.call("audit", lambda: self._audit_one(checkpoints), None)
         kept = {c.path for c in checkpoints}
         audits = tuple((path, found) for path, (_, found) in self.audited.items() if path in kept)
@@ -80,6 +90,16 @@ class _Looked:
             self.facts = facts
         return not same
 
+    def _due(self, before: SideFacts) -> bool:
+        """Whether to walk now: it is time, or something moved where checkpoints are expected."""
+        now = time.monotonic()
+        if now >= self.checkpoints_at:
+            return True
+        if now < self._sooner_at:
+            return False
+        writing = any(c.state in {"writing", "incomplete"} for c in before.checkpoints)
+        return writing or any(_stamp(path) != stamp for path, stamp in self._marks.items())
+
     def _audit_one(self, checkpoints: Sequence[Checkpoint]) -> None:
         """The newest complete checkpoint that has not been audited as it is now."""
         from critictui.checkpoint.audit import audit
@@ -90,6 +110,23 @@ class _Looked:
             if known is None or known[0] != stamp:
                 self.audited[checkpoint.path] = (stamp, audit(checkpoint))
                 return
+
+
+def _marks(run_dir: Path, checkpoints: Sequence[Checkpoint]) -> dict[Path, int]:
+    """The time stamps of the directories in which the next checkpoint is expected, or this one changes."""
+    with contextlib.suppress(OSError), os.scandir(run_dir) as entries:
+        below = [Path(entry.path) for _, entry in zip(range(_MOST_MARKS), entries, strict=False) if entry.is_dir()]
+        near = [folder for c in checkpoints for folder in (c.path, c.path.parent, c.path.parent.parent)]
+        folders = dict.fromkeys([run_dir, *near, *below])
+        return {folder: _stamp(folder) for _, folder in zip(range(_MOST_MARKS), folders, strict=False)}
+    return {}
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Side:

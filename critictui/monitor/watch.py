@@ -13,6 +13,7 @@ from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.guard import Guard
 from critictui.monitor.side import SideFacts
 from critictui.monitor.snapshot import WatchedRun
+from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile
 from critictui.run.reader import RunReader
@@ -39,7 +40,9 @@ def _alike(one: Judgement, other: Judgement) -> bool:
 class Watch:
     """Polls one run. Nothing is raised: a part that fails is a notice, and the last good state stays."""
 
-    def __init__(self, path: Path, config: Config, files: tuple[FoundFile, ...] = ()) -> None:
+    def __init__(
+        self, path: Path, config: Config, files: tuple[FoundFile, ...] = (), scanner: Scanner | None = None
+    ) -> None:
         self.path = path
         self.run_dir = path if not path.is_file() else path.parent
         self.guard = Guard()
@@ -49,7 +52,8 @@ class Watch:
         """Alerts whose change was written down since somebody last emptied this list, and that are worth a message."""
         self._config = config
         self._files = files
-        self._reader = RunReader(path, config, files)
+        self._scanner = scanner
+        self._reader = RunReader(path, config, files, scanner)
         self._judge: object = None
         self._clock = AwakeClock()
         self._log = AlarmLog(self.run_dir, read_only=config.read_only)
@@ -85,7 +89,7 @@ class Watch:
         if self.guard.failures > failures:
             # its state cannot be trusted any more: a new reader takes over, the last snapshot stays until it has one
             self._reader.close()
-            self._reader = RunReader(self.path, self._config, self._files)
+            self._reader = RunReader(self.path, self._config, self._files, self._scanner)
         changed = self.run is not before
         if before is None or (self.run is not None and before.last_change != self.run.last_change):
             self._clock.something_changed()

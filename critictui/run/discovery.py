@@ -24,7 +24,12 @@ _LEFT_OUT = frozenset({"critictui", "__pycache__", "node_modules", "site-package
 _SHARDS = ("global_step_",)
 """Directories with nothing but a checkpoint in them; `checkpoint-N` of Hugging Face keeps a trainer's state."""
 _LOOK_AGAIN = 3.0
-_SHARE = 20
+_SHARE = 300
+"""A search of everything is repeated only after this many times its cost: a third of a percent of a core."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
+"""Seconds; a first search costs much more than those after it, which look at time stamps alone."""
+_MOST_NEAR = 256
+"""Directories that hold metrics, whose time stamps are looked at every time: there the next file is expected."""
 _MOST_DOUBTS = 2000
 _ENTRIES_A_CHECK = 32
 _MOST_NAMED = 3
@@ -57,6 +62,10 @@ class Scanner:
         self._waiting: deque[Path] = deque([target])
         self._work: Iterator[None] | None = None
         self._next_look = 0.0
+        self._next_near = 0.0
+        self._spent = 0.0
+        self._everything = True
+        self._near: dict[Path, None] = {target: None}
         self._runs: tuple[FoundRun, ...] = ()
         self._version = 0
         self._grouped = (-1, 0)
@@ -65,20 +74,29 @@ class Scanner:
 
     def step(self, seconds: float) -> bool:
         """Search for at most about `seconds`. True while the first search is not through."""
-        now = time.monotonic()
-        deadline = now + seconds
+        began = time.monotonic()
+        deadline = began + seconds
         if self._work is None:
-            if not self._waiting and now < self._next_look:
+            if not self._waiting and began < min(self._next_look, self._next_near):
                 return False
+            self._everything = bool(self._waiting) or began >= self._next_look
             self._work = self._search()
-        began = now
         for count, _ in enumerate(self._work):
             if count % _ENTRIES_A_CHECK == 0 and time.monotonic() >= deadline:
+                self._spent += time.monotonic() - began
                 return not self.complete
-        self._work = None
-        self.complete = True
-        self._next_look = time.monotonic() + max(_LOOK_AGAIN, _SHARE * (time.monotonic() - began))
+        self._rest(began)
         return False
+
+    def _rest(self, began: float) -> None:
+        """A search is through: by what it cost, when is the next one?"""
+        now = time.monotonic()
+        first, self._work, self.complete = not self.complete, None, True
+        spent, self._spent = self._spent + now - began, 0.0
+        pause = min(max(_LOOK_AGAIN, _SHARE * spent), _FIRST_PAUSE if first else _LONGEST_PAUSE)
+        if self._everything:
+            self._next_look = now + pause
+        self._next_near = now + (_LOOK_AGAIN if self._everything else pause)
 
     def finish(self) -> None:
         """Search everything, for commands that read a directory once."""
@@ -109,7 +127,10 @@ class Scanner:
 
     def _look_again(self) -> Iterator[None]:
         """Directories whose time stamp moved, and files that were in doubt and grew."""
-        for folder in list(self._folders.values()):
+        folders = list(self._folders.values())
+        if not self._everything:
+            folders = [folder for folder in folders if folder.path in self._near]
+        for folder in folders:
             yield
             try:
                 moved = folder.path.stat().st_mtime_ns != folder.modified
@@ -117,6 +138,8 @@ class Scanner:
                 continue  # deleted: what was read of it is kept
             if moved:
                 self._waiting.append(folder.path)
+        if not self._everything:
+            return
         for path, size in list(self._doubts.items()):
             yield
             try:
@@ -177,6 +200,8 @@ class Scanner:
             return
         if kind is not None:
             self._files[path] = FoundFile(path, kind, found.st_mtime)
+            if len(self._near) < _MOST_NEAR:
+                self._near |= {path.parent: None, path.parent.parent: None}
             self._doubts.pop(path, None)
             self._alike.pop(path, None)
             self._version += 1

@@ -12,7 +12,8 @@ from pathlib import Path
 from critictui.config import Config
 from critictui.run import metrics
 from critictui.run.aliases import stand_ins
-from critictui.run.derived import Margin
+from critictui.run.choice import Choice, choose, none_chosen, said_of_others
+from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
@@ -20,7 +21,7 @@ from critictui.run.judging import SeenPace, newest_step, pace_of, seams_of, stat
 from critictui.run.kinds import source_of
 from critictui.run.profiles import profile_of
 from critictui.run.series import Series
-from critictui.run.source import Budget, RunError, Source
+from critictui.run.source import Budget, Source
 from critictui.run.store import Store
 from critictui.run.streams import RawScalars
 
@@ -36,15 +37,19 @@ class RunReader:
     Never raises while it polls: what goes wrong with a file is in the snapshot's facts.
     """
 
-    def __init__(self, path: Path, config: Config, extra: Sequence[FoundFile] = ()) -> None:
+    def __init__(
+        self, path: Path, config: Config, extra: Sequence[FoundFile] = (), scanner: Scanner | None = None
+    ) -> None:
+        """`scanner`: of the same path, where one is at work already: a tree is searched once."""
         self.path = path
         self._config = config
         self._extra = tuple(extra)
-        self._scanner = Scanner(path)
+        self._scanner = scanner or Scanner(path)
+        self._choice: tuple[Sequence[FoundRun] | None, Choice] = (None, Choice(None, ()))
         self._store = Store(config.aliases)
         self._sources: dict[Path, Source] = {}
         self._names: dict[Path, str] = {}
-        self._margin = Margin()
+        self._derived = DerivedMetrics()
         self._seen = SeenPace()
         self._tags: tuple[str, ...] = ()
         self._metrics: dict[str, str] = {}
@@ -77,10 +82,9 @@ class RunReader:
         Raises RunError where the path holds several runs, or nothing that can be read.
         """
         self._scanner.finish()
-        runs = self._scanner.runs
-        if self._run() is None and len(runs) > 1:
-            names = ", ".join(run.name for run in runs[:5]) + (" ..." if len(runs) > 5 else "")
-            raise RunError(f"{self.path}: holds {len(runs)} runs; give one of them: {names}")
+        choice = self._chosen()
+        if choice.run is None and choice.others:
+            raise none_chosen(self.path, choice)
         snapshot = self.poll(_WHOLE)
         while self._more:
             snapshot = self.poll(_WHOLE)
@@ -102,15 +106,15 @@ class RunReader:
 
     # Finding and reading.
 
-    def _run(self) -> FoundRun | None:
-        """The run that stands at our path: among several, the one that lies there itself."""
+    def _chosen(self) -> Choice:
+        """The run that stands at our path, and those below it."""
         runs = self._scanner.runs
-        if len(runs) == 1:
-            return runs[0]
-        return next((run for run in runs if run.path == self.path), None)
+        if runs is not self._choice[0]:
+            self._choice = (runs, choose(self.path, runs))
+        return self._choice[1]
 
     def _find_sources(self) -> bool:
-        run = self._run()
+        run = self._chosen().run
         files = {file.path: file for file in (*(run.files if run is not None else ()), *self._extra)}
         if files.keys() == self._sources.keys():
             return False
@@ -203,19 +207,12 @@ class RunReader:
         )
 
     def _map_metrics(self, series: dict[str, Series]) -> None:
-        """Which tag stands for which metric; the margin is derived where no tag gives it."""
+        """Which tag stands for which metric; what no tag gives is derived where it follows from others."""
         tags = tuple(series)
         if tags != self._tags:
             self._tags = tags
             self._metrics = stand_ins(tags, self._config.aliases)
-        have = self._metrics
-        if metrics.SCORE_DIFF in series or have.get(metrics.SCORE_DIFF, metrics.SCORE_DIFF) != metrics.SCORE_DIFF:
-            return
-        if metrics.TEACHER_MEAN in have and metrics.STUDENT_MEAN in have:
-            margin = self._margin.update(series[have[metrics.TEACHER_MEAN]], series[have[metrics.STUDENT_MEAN]])
-            if len(margin):
-                series[metrics.SCORE_DIFF] = margin
-                have[metrics.SCORE_DIFF] = metrics.SCORE_DIFF
+        self._derived.add_to(series, self._metrics)
 
     def _profile_of(self, hints: list[str]) -> str:
         if self._profile[0] != (self._tags, hints):
@@ -225,9 +222,11 @@ class RunReader:
     def _several(self) -> tuple[str, ...]:
         """Notices about what lies at the path, and about writers that wrote at once."""
         out = []
-        runs = self._scanner.runs
-        if self._run() is None and len(runs) > 1:
-            out.append(f"{len(runs)} runs lie here: choose one of them")
+        choice = self._chosen()
+        if choice.run is None and choice.others:
+            out.append(f"{len(choice.others)} runs lie here: choose one of them")
+        elif choice.others:
+            out.append(said_of_others(choice))
         if self._store.latest > time.time() + _CLOCKS_AGREE:
             out.append("time stamps lie in the future: clocks disagree, so silence is judged by this machine's clock")
         writers = self._store.labelled

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from critictui.config import Config
 from critictui.health.alert import Alert, Judgement
 from critictui.monitor import guard, side, watch
 from critictui.monitor import monitor as monitor_module
+from critictui.monitor.check import check
 from critictui.monitor.inotify import Inotify
 from critictui.monitor.monitor import Monitor
 
@@ -127,6 +129,57 @@ def test_several_runs_are_listed_the_newest_is_shown_and_another_can_be_chosen(
     assert row.d_acc == pytest.approx(0.76, abs=0.03)
     monitor.overlay([])
     listener.until(lambda s: len(s.watched) == 1)
+
+
+def test_the_paths_own_run_is_watched_however_new_another_one_below_it_is(
+    watching: Any, run_dir: Path, write_steps: Write
+) -> None:
+    (run_dir / "older").mkdir()
+    for folder, last, stamp in ((run_dir, 9, 1e9), (run_dir / "older", 4, 2e9)):
+        write_steps(folder, 1, last)
+        os.utime(folder / "train.log", (stamp, stamp))
+    _, listener = watching(run_dir)
+    snapshot = listener.until(lambda s: not s.scanning and s.main is not None and s.main.run.step is not None)
+    assert [row.name for row in snapshot.rows] == ["older", "run"]
+    assert snapshot.main.run.step == check(run_dir, Config())["step"] == 9
+    assert any("1 other run lies below" in notice for notice in snapshot.main.run.notices)
+
+
+def test_a_tree_is_searched_once_for_the_list_and_the_run(
+    watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from critictui.run import discovery
+
+    listed: list[str] = []
+    real = os.scandir
+
+    def counted(path: Any) -> Any:
+        listed.append(str(path))
+        return real(path)
+
+    for k in range(20):
+        (run_dir / f"folder{k}").mkdir()
+    write_steps(run_dir, 1, 5)
+    monkeypatch.setattr(discovery, "os", SimpleNamespace(scandir=counted, path=os.path, DirEntry=os.DirEntry))
+    _, listener = watching(run_dir)
+    listener.until_step(5)
+    assert listed.count(str(run_dir / "folder7")) == 1
+
+
+def test_while_it_searches_and_has_found_nothing_it_says_how_far_it_is(
+    watching: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from critictui.run.discovery import Scanner
+
+    real = Scanner.step
+    monkeypatch.setattr(Scanner, "step", lambda self, seconds: real(self, 0.0))
+    for k in range(60):
+        (run_dir / f"folder{k}").mkdir()
+        for j in range(40):
+            (run_dir / f"folder{k}" / f"{j}.bin").touch()
+    _, listener = watching(run_dir)
+    listener.until(lambda s: not s.scanning)
+    assert len({s.scanned for s in listener.snapshots if s.scanning}) > 2
 
 
 def alert(state: str = "firing") -> Alert:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from critictui.run import discovery
 from critictui.run.discovery import Scanner
 from critictui.run.grouping import FoundRun
 
@@ -133,6 +134,39 @@ def test_a_large_tree_is_searched_in_slices_and_runs_come_while_it_lasts(tmp_pat
     assert len(scanner.runs) == 60
     assert scanner.scanned == 60 * 52 + 60
     assert isinstance(scanner.runs[0], FoundRun)
+
+
+class Clock:
+    """Time that passes when it is told to, and a little at every look at it."""
+
+    def __init__(self, tick: float) -> None:
+        self.now, self.tick = 0.0, tick
+
+    def monotonic(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+def test_a_search_that_cost_much_rests_long_but_where_metrics_lie_the_next_file_is_soon_found(
+    tmp_path, events, monkeypatch
+):
+    clock = Clock(0.25)
+    monkeypatch.setattr(discovery, "time", clock)
+    put(tmp_path / "near" / EVENTS, events)
+    (tmp_path / "deep" / "far").mkdir(parents=True)
+    scanner = Scanner(tmp_path)
+    scanner.finish()
+    clock.now += 100.0
+    scanner.step(1.0)  # what a search costs when nothing is new is known from here on
+    put(tmp_path / "near" / "events.out.tfevents.1700000001.host.1.0", events)
+    put(tmp_path / "deep" / "far" / EVENTS, events)
+    clock.now += 100.0
+    scanner.step(1.0)
+    assert len(scanner.runs) == 1
+    assert len(scanner.runs[0].files) == 2
+    clock.now += 600.0
+    scanner.step(1.0)
+    assert len(scanner.runs) == 2
 
 
 def test_a_missing_target_is_an_empty_run(tmp_path):
