@@ -12,6 +12,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     m.STUDENT_MEAN: (
         "critic/student_value_mean", "rewards/rejected", "reject_reward", "rejected_reward", "rejected_rewards",
     ),
+    m.SCORE_MEAN: ("mean_reward",),
     m.SCORE_DIFF: ("critic/raw_score_diff", "rewards/margins", "margin", "margins", "reward_margin"),
     m.TEACHER_STD: ("critic/teacher_value_std", "rewards/chosen_std"),
     m.STUDENT_STD: ("critic/student_value_std", "rewards/rejected_std"),
@@ -53,6 +54,13 @@ def meaning(tag: str, user: Mapping[str, str]) -> tuple[str, int] | None:
             name, rank = _RANK[tag[len(prefix) :]]
             return name, rank + _HELD_OUT_RANK
     return None
+
+
+def side_of(tag: str) -> str:
+    """`train`, `held-out`, or empty where a tag's name does not say on which pairs it was measured."""
+    if tag.startswith(_TRAIN):
+        return "train"
+    return "held-out" if tag.startswith(_HELD_OUT) else ""
 
 
 def canonical(tag: str, user: Mapping[str, str]) -> str:

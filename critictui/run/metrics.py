@@ -5,6 +5,8 @@ from __future__ import annotations
 D_ACC = "critic/d_acc"
 TEACHER_MEAN = "critic/teacher_score_mean"
 STUDENT_MEAN = "critic/student_score_mean"
+SCORE_MEAN = "critic/score_mean"
+"""Over both sides, which have as many scores."""
 SCORE_DIFF = "critic/score_diff"
 TEACHER_STD = "critic/teacher_score_std"
 STUDENT_STD = "critic/student_score_std"

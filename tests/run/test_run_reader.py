@@ -264,6 +264,26 @@ def test_epochs_are_seams(tmp_path, wire, read):
     assert [(s.step, s.label) for s in read(tmp_path).seams] == [(10, "epoch 2"), (20, "epoch 3"), (30, "epoch 4")]
 
 
+def test_both_means_follow_from_what_trl_logs(tmp_path, wire, read):
+    """The mean over both sides and the margin, on the same pairs: those of an evaluation are others."""
+    data = wire.steps("train/mean_reward", [1, 2, 3]) + wire.steps("eval/mean_reward", [2])
+    data += b"".join(wire.scalar(tag, value, step) for tag, value, step in (
+        ("train/margin", 1.0, 1), ("train/margin", 2.0, 3), ("eval/margin", 9.0, 2)))  # fmt: skip
+    (tmp_path / FIRST).write_bytes(data)
+    run = read(tmp_path)
+    mean = run.series["train/mean_reward"]
+    teacher, student = run.metric("critic/teacher_score_mean"), run.metric("critic/student_score_mean")
+    assert (teacher.kind, teacher.step.tolist()) == ("derived", [1, 3])
+    assert teacher.value.tolist() == pytest.approx([mean.value[0] + 0.5, mean.value[2] + 1])
+    assert student.value.tolist() == pytest.approx([mean.value[0] - 0.5, mean.value[2] - 1])
+    assert student.source == "train/mean_reward - train/margin / 2"
+
+
+def test_no_mean_is_made_of_training_and_evaluation(tmp_path, wire, read):
+    (tmp_path / FIRST).write_bytes(wire.steps("train/margin", [1, 2]) + wire.steps("eval/mean_reward", [1, 2]))
+    assert read(tmp_path).metric("critic/teacher_score_mean") is None
+
+
 def test_a_share_of_epochs_done_makes_the_seam_where_the_next_one_begins(tmp_path, wire, read):
     """Hugging Face's trainers log it after the step: 1.0 is the last step of the first epoch, or of the run."""
     data = b"".join(wire.scalar("train/epoch", step / 12, step) for step in range(1, 25))
