@@ -4,8 +4,10 @@ Writes FSDP shards (fp32, two ranks) and a safetensors copy of a random critic i
 in one run and from the page cache, each load with a plain read of the same bytes into one buffer, and with the usual
 way (torch.load of every shard, torch.cat, load_state_dict). `read-kept` reads the same bytes into fresh memory of their
 size and keeps them, which every load must do at least: on a virtual machine whose memory the host gives page by page,
-that alone can be ten times as slow as reading into one buffer. Each measurement runs in a process of its own, so that
-its peak memory is its own; the baseline is what that process takes with torch, transformers and the empty backbone.
+that alone can be ten times as slow as reading into one buffer. `-cold` ways begin with nothing of the files in the page
+cache: they read from the disk, and their ratio is to a cold plain read. Each measurement runs in a process of its own,
+so that its peak memory is its own; the baseline is what that process takes with torch, transformers and the empty
+backbone.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import mmap
+import os
 import statistics
 import subprocess
 import sys
@@ -39,20 +42,22 @@ def main() -> None:
         written = _child("write:" + str(options.gigabytes), folder)
         print(f"a random critic of {written['bytes'] / 1e9:.2f} GB in float32, two shards; page cache; medians")
         header = (
-            f"{'way':24} {'GB/s':>6} {'of plain read':>14} {'of read-kept':>13} {'peak / model':>13} {'seconds':>8}"
+            f"{'way':26} {'GB/s':>6} {'of plain read':>14} {'of read-kept':>13} {'peak / model':>13} {'seconds':>8}"
         )
         print(header)
         ways = ("read", "read-kept", "shards-float32", "shards-bfloat16", "safetensors-float32", "torch-merge-float32")
+        ways += ("read-cold", "shards-float32-cold", "shards-bfloat16-cold", "torch-merge-float32-cold")
         results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(options.repeats):  # interleaved: a busy moment of the machine hits every way
             for way in ways:
                 results[way].append(_child(way, folder))
         for way in ways:
             rate = statistics.median(r["rate"] for r in results[way])
-            ratio, kept = (_ratio(results[way], results[base]) for base in ("read", "read-kept"))
+            cold = "-cold" if way.endswith("-cold") else ""
+            ratio, kept = (_ratio(results[way], results[base]) for base in (f"read{cold}", "read-kept"))
             peak = statistics.median(r["peak"] for r in results[way])
             seconds = statistics.median(r["seconds"] for r in results[way])
-            print(f"{way:24} {rate:6.2f} {ratio:13.2f}x {kept:12.2f}x {peak:13.2f} {seconds:8.2f}")
+            print(f"{way:26} {rate:6.2f} {ratio:13.2f}x {kept:12.2f}x {peak:13.2f} {seconds:8.2f}")
         print(f"goals: at least {GOAL_RATE} of the plain read, at most {GOAL_MEMORY} of the model in host memory")
 
 
@@ -68,7 +73,9 @@ def _child(way: str, folder: Path) -> dict[str, float]:
 
 
 def _measure(way: str, folder: Path) -> dict[str, float]:
-    kind, _, detail = way.partition(":")
+    kind, _, detail = way.removesuffix("-cold").partition(":")
+    if way.endswith("-cold"):
+        _drop(folder)
     if kind == "write":
         return _write(folder, float(detail))
     if kind == "read":
@@ -144,6 +151,14 @@ def _write_shards(critic: Path, state: dict[str, Any], config: dict[str, Any]) -
 
 def _shards(folder: Path) -> list[Path]:
     return sorted((folder / "global_step_1" / "critic").glob("model_*.pt"))
+
+
+def _drop(folder: Path) -> None:
+    """Take the shards out of the page cache; they have been on the disk since they were written."""
+    for file in _shards(folder):
+        with file.open("rb") as stream:
+            os.fdatasync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _read(folder: Path) -> dict[str, float]:
