@@ -157,12 +157,10 @@ class CriticApp(Shell):
 
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """At most `config.refresh` frames a second, the last one never lost."""
-        if message.snapshot is self.snapshot:
-            return
         self._waiting = message.snapshot
         if self.config.auto_score:
             self._score_new(message.snapshot)
-        if self.paused or self._frame is not None:
+        if self.paused or self._frame is not None or message.snapshot is self.snapshot:
             return
         wait = self._painted + 1 / self.config.refresh - time.monotonic()
         if wait <= 0:
