@@ -73,6 +73,8 @@ class Behaviour:
     eos_teacher: float
     eos_student: float
     """Shares of responses whose ids end in EOS."""
+    differing_ends: str
+    """Which tokens end how many responses of each side, in words; empty where it is one token."""
     eos_shift: float
     """Mean change of a score when EOS is left out or put in, over the responses that end in EOS."""
     length_spearman: float

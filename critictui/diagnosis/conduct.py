@@ -201,9 +201,14 @@ def _texts(b: Behaviour) -> Iterator[Finding]:
             "keep messages as messages",
             share=b.garbled,
         )
-    if abs(b.eos_teacher - b.eos_student) > 0.5:
-        numbers = f"{b.eos_teacher:.0%} of the teacher's and {b.eos_student:.0%} of the students' responses end in EOS"
-        if b.recipe_eos == "include":
+    one_sided = abs(b.eos_teacher - b.eos_student) > 0.5
+    if one_sided or b.differing_ends:
+        numbers = (
+            f"{b.eos_teacher:.0%} of the teacher's and {b.eos_student:.0%} of the students' responses end in EOS"
+            if one_sided
+            else f"responses end in different tokens ({b.differing_ends})"
+        )
+        if b.recipe_eos != "exclude":
             yield finding(
                 "eos-mismatch",
                 "critical",

@@ -84,6 +84,7 @@ def measure(
         "garbled": garbled_share(fixed_set),
         "eos_teacher": _share([branch.eos for student, _, branch in flat if not student]),
         "eos_student": _share([branch.eos for student, _, branch in flat if student]),
+        "differing_ends": made.differing_ends,
         "eos_shift": _eos_shift([(v, branch) for _, v, branch in flat], recipe),
         "length_spearman": statistics.spearman([r.tokens for r in rows], [r.score for r in rows]),
         "second_load": difference,

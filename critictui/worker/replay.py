@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critictui.scoring.recipe import Recipe
+from critictui.worker.ends import ending
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.samples import Samples, SavedResponse
 from critictui.worker.score import pool
 from critictui.worker.tokenizer import end_ids
-from critictui.worker.tokens import Branch, Ids, Tree, common, ending, prompt_ids, together, turn_tail
+from critictui.worker.tokens import Branch, Ids, Tree, common, prompt_ids, together, turn_tail
 
 Floats = NDArray[np.float64]
 Report = Callable[[str, float, float], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from critictui.scoring.fixed_set import FixedSet, Message, Response
 from critictui.scoring.recipe import EosRule, Recipe, ScoringError
+from critictui.worker.ends import differing_ends, end_warnings, ending, ends_shown
 
 Ids = NDArray[np.int64]
 _NONE: Ids = np.empty(0, np.int64)
@@ -56,6 +58,8 @@ class Tokenised:
     places: tuple[tuple[tuple[int, int], ...], ...]
     """For each prompt of the set, for its teacher and then each student: (tree, branch)."""
     warnings: tuple[str, ...]
+    differing_ends: str = ""
+    """Which tokens end how many responses of each side, in words, where it is not one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class _Rules:
     tokenizer: Any
     recipe: Recipe
     eos_ids: frozenset[int]
+    end: int | None
+    """What is put behind a response that is text."""
     where: str
     tail: Ids
     """What closes a turn behind EOS, for raw responses; what is rendered has it already."""
@@ -80,17 +86,22 @@ def tokenise(
 ) -> Tokenised:
     """Tokenise every prompt and response by the recipe.
 
-    eos_ids: what ends a response (see `end_ids`). where: names the tokenizer in errors. Raises ScoringError when the
-    tokenizer has no chat template and the recipe brings none, or the template does not take the prompt.
+    eos_ids: what ends a response (see `end_ids`); so does what the set's own ids end in. where: names the tokenizer in
+    errors. Raises ScoringError when the tokenizer has no chat template and the recipe brings none, or the template does
+    not take the prompt.
     """
+    shown = ends_shown(fixed_set, tokenizer, eos_ids)
+    eos_ids |= shown.keys()
     raw = recipe.tokens == "concat" and recipe.eos == "turn"
     tail = turn_tail(tokenizer, recipe.chat_template, eos_ids, where=where) if raw else _NONE
-    rules = _Rules(tokenizer, recipe, eos_ids, where, tail)
+    # both sides end alike: a text gets the end that the stored ids have
+    end = shown.most_common(1)[0][0] if shown else tokenizer.eos_token_id
+    rules = _Rules(tokenizer, recipe, eos_ids, end, where, tail)
     trees: list[tuple[Ids, list[Branch]]] = []
     by_prompt: dict[bytes, int] = {}
     known: dict[tuple[int, bytes, bool], int] = {}
     places: list[tuple[tuple[int, int], ...]] = []
-    eos_seen: dict[str, set[bool]] = {"teacher": set(), "student": set()}
+    ends = {"teacher": Counter[int](), "students": Counter[int]()}
     for item in fixed_set.prompts:
         opening = _opening(item.prompt, rules)
         spots: list[tuple[int, int]] = []
@@ -100,28 +111,25 @@ def tokenise(
             tree = by_prompt.setdefault(prompt.tobytes(), len(trees))
             if tree == len(trees):
                 trees.append((prompt, []))
-            branch = _branch(behind, rules, cut=len(prompt) < len(before))
-            eos_seen["student" if number else "teacher"].add(branch.eos)
+            branch, last = _branch(behind, rules, cut=len(prompt) < len(before))
+            ends["students" if number else "teacher"][last] += 1
             key = (tree, branch.ids.tobytes(), branch.truncated)
             if key not in known:
                 known[key] = len(trees[tree][1])
                 trees[tree][1].append(branch)
             spots.append((tree, known[key]))
         places.append(tuple(spots))
-    warnings = () if recipe.eos == "exclude" else _eos_warnings(eos_seen)
-    return Tokenised(tuple(Tree(prompt, tuple(branches)) for prompt, branches in trees), tuple(places), warnings)
+    made = tuple(Tree(prompt, tuple(branches)) for prompt, branches in trees)
+    differing = differing_ends(ends, tokenizer)
+    warnings = () if recipe.eos == "exclude" else end_warnings(ends, differing)
+    return Tokenised(made, tuple(places), warnings, differing)
 
 
-def _eos_warnings(seen: dict[str, set[bool]]) -> tuple[str, ...]:
-    if seen["teacher"] == seen["student"]:
-        return ()
-    if len(seen["teacher"]) == len(seen["student"]) == 1:
-        return ("the end-of-sequence token is scored on one side only: scores of the two sides do not compare",)
-    return ("not all responses end in the end-of-sequence token that the recipe scores",)
+def _branch(ids: Ids, rules: _Rules, *, cut: bool) -> tuple[Branch, int]:
+    """All that stands behind a prompt, with its end by the recipe, and the token that ends it, -1 where none does.
 
-
-def _branch(ids: Ids, rules: _Rules, *, cut: bool) -> Branch:
-    """All that stands behind a prompt, with its end by the recipe; `cut` says that the prompt was cut."""
+    cut: says that the prompt was cut.
+    """
     recipe = rules.recipe
     own, eos = ending(ids, rules.eos_ids, rules.tail, rendered=recipe.tokens != "concat")
     if recipe.max_response_tokens is not None and len(ids) > recipe.max_response_tokens:
@@ -132,25 +140,7 @@ def _branch(ids: Ids, rules: _Rules, *, cut: bool) -> Branch:
         pad = rules.tokenizer.pad_token_id
         while stop and int(ids[stop - 1]) == pad:
             stop -= 1
-    return Branch(ids=ids[:stop], truncated=cut, eos=eos, closing=max(stop - own, 0))
-
-
-def ending(ids: Ids, eos_ids: frozenset[int], tail: Ids, *, rendered: bool = False) -> tuple[int, bool]:
-    """(how many tokens are the response's own, whether EOS follows them).
-
-    Several EOS are one: generation pads with them. tail: what may follow it (see `turn_tail`). rendered: the template
-    wrote the end, so that whatever follows the last EOS is its own.
-    """
-    n = len(ids)
-    if rendered:
-        found = np.flatnonzero(np.isin(ids, list(eos_ids)))
-        n = int(found[-1]) + 1 if len(found) else n
-    elif 0 < len(tail) < n and int(ids[-len(tail) - 1]) in eos_ids and np.array_equal(ids[-len(tail) :], tail):
-        n -= len(tail)
-    own = n
-    while own and int(ids[own - 1]) in eos_ids:
-        own -= 1
-    return own, own < n
+    return Branch(ids=ids[:stop], truncated=cut, eos=eos, closing=max(stop - own, 0)), int(ids[own]) if eos else -1
 
 
 def turn_tail(tokenizer: Any, chat_template: str | None, eos_ids: frozenset[int], *, where: str = "checkpoint") -> Ids:
@@ -175,7 +165,7 @@ def _sequence(prompt: str | Sequence[Message], response: Response, rules: _Rules
     """(prompt ids, all that stands behind them), neither of them cut yet."""
     recipe = rules.recipe
     if recipe.tokens == "concat":
-        ids = response_ids(rules.tokenizer, response, recipe, rules.eos_ids)
+        ids = response_ids(rules.tokenizer, response, recipe, rules.eos_ids, rules.end)
         if recipe.eos == "turn":
             own, eos = ending(ids, rules.eos_ids, rules.tail)
             ids = np.concatenate([ids[: own + eos], rules.tail]) if eos else ids
@@ -261,8 +251,12 @@ def _render(
     return np.asarray(ids, np.int64)
 
 
-def response_ids(tokenizer: Any, response: Response, recipe: Recipe, eos_ids: frozenset[int]) -> Ids:
-    """The raw ids where they are known; else the text's, followed by EOS if the recipe includes it.
+def response_ids(
+    tokenizer: Any, response: Response, recipe: Recipe, eos_ids: frozenset[int], end: int | None = None
+) -> Ids:
+    """The raw ids where they are known; else the text's, followed by its end if the recipe includes it.
+
+    end: the token for that; None takes the tokenizer's EOS.
 
     Known ids are what the model wrote and are left as they are. A text that was cut by its length (finish reason
     `length`) had no EOS, so none is made up.
@@ -270,7 +264,7 @@ def response_ids(tokenizer: Any, response: Response, recipe: Recipe, eos_ids: fr
     if response.ids is not None:
         return np.asarray(response.ids, np.int64)
     ids = list(tokenizer(response.text, add_special_tokens=False)["input_ids"])
-    eos = tokenizer.eos_token_id
+    eos = tokenizer.eos_token_id if end is None else end
     wanted = recipe.eos != "exclude" and response.finish_reason != "length" and eos is not None
     if wanted and (not ids or ids[-1] not in eos_ids):
         ids.append(eos)

@@ -250,6 +250,56 @@ def test_eos_on_one_side_gives_other_numbers_and_a_warning(
 # recipes on the smallest scale
 
 
+def from_a_base_model(critic: Critic) -> Critic:
+    """The critic with the tokenizer of a base model: its EOS is not the token that ends a chat's turn."""
+    import copy
+
+    base = copy.deepcopy(critic.tokenizer)
+    base.eos_token = "<|endoftext|>"
+    config = copy.deepcopy(critic.config)
+    config.eos_token_id = base.eos_token_id
+    return replace(critic, config=config, open_tokenizer=lambda: base)
+
+
+@pytest.mark.parametrize("preset", ["gad", "gad-fork"])
+def test_a_text_ends_in_the_token_that_the_stored_ids_end_in(critic: Critic, tokenizer: Any, preset: str) -> None:
+    base = from_a_base_model(critic)
+    turn = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert base.tokenizer.eos_token_id != turn
+    ids = (*tokenizer("river stone")["input_ids"], turn)
+    twins = one("alpha", Response("river stone"), Response("river stone", ids, "stop"))
+    result, rows = score.score_critic(base, twins, PRESETS[preset])
+    assert (result.score_diff, result.tie_rate) == (0, 1)
+    assert rows[0].tokens == len(ids) - (preset == "gad-fork")
+    assert not any("end" in warning for warning in result.warnings)
+
+
+def test_ends_that_differ_are_named_with_their_counts_and_are_a_finding(critic: Critic, tokenizer: Any) -> None:
+    from critictui.diagnosis.behaviour import behaviour_from
+    from critictui.diagnosis.conduct import behaviour_findings
+    from critictui.worker.diagnose import measure
+
+    end, turn = (tokenizer.convert_tokens_to_ids(name) for name in ("<|endoftext|>", "<|im_end|>"))
+    words = tokenizer("river stone")["input_ids"]
+    mixed = one(
+        "alpha",
+        Response("river stone", (*words, end), "stop"),
+        Response("light", (*words, turn), "stop"),
+        Response("proof", (*words, words[0], turn), "stop"),
+    )
+    for asked in (critic, from_a_base_model(critic)):
+        included, _ = score.score_critic(asked, mixed, PRESETS["gad"])
+        named = "teacher <|endoftext|> (1); students <|im_end|> (2)"
+        assert any("different tokens" in w and named in w for w in included.warnings)
+        excluded, _ = score.score_critic(asked, mixed, Recipe())
+        assert not any("different tokens" in w for w in excluded.warnings)
+        for recipe, severity in ((PRESETS["gad"], "critical"), (Recipe(), "info")):
+            findings = behaviour_findings(behaviour_from(measure(asked, mixed, recipe)))
+            [found] = [f for f in findings if f.id == "eos-mismatch"]
+            assert found.severity == severity
+            assert named in found.message
+
+
 def one(prompt: str, *responses: Response) -> FixedSet:
     return FixedSet("set", "00", (FixedPrompt("0", prompt, responses[0], responses[1:]),))
 
