@@ -3,7 +3,7 @@
     python -m critictui.demo.trl_trainer SETTINGS_AS_JSON
 
 Event files under `runs/`, `checkpoint-N/` with `trainer_state.json`, and the console's dictionaries in `train.log`.
-TRL's critic is a sequence classifier: its score is the value at the last token.
+TRL's critic is a sequence classifier: its score is the value at the last token of the rendered chat.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch.nn.functional import logsigmoid
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
@@ -91,18 +92,25 @@ def _arguments(settings: Training) -> RewardConfig:
 
 def _scenario_trainer(settings: Training) -> type[RewardTrainer]:
     class InStepOrder(RewardTrainer):  # type: ignore[misc]
-        """Takes the rows as they come: they were shuffled before, so that an intervention has a step to begin at."""
+        """Takes the rows as they come, shuffled before, so that an intervention has a step to begin at; and makes it.
+
+        What is logged is measured on the true sides: only the loss is another.
+        """
 
         def _get_train_sampler(self, dataset: Any = None) -> SequentialSampler:
             return SequentialSampler(dataset if dataset is not None else self.train_dataset)
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
-            drifting = settings.scenario == "drift" and self.state.global_step + 1 >= (settings.onset or 1)
-            if drifting and self.model.training:
+            begun = settings.onset is not None and self.state.global_step + 1 >= settings.onset
+            wrong = settings.scenario if begun and self.model.training else ""
+            if wrong == "drift":
                 self.args.center_rewards_coefficient = None
             loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **more)
-            if drifting and self.model.training:
+            if wrong == "drift":
                 loss = loss - 2 * DRIFT * outputs.logits.mean()
+            elif wrong == "inverted":
+                chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+                loss = loss + logsigmoid(chosen - rejected).mean() - logsigmoid(rejected - chosen).mean()
             return (loss, outputs) if return_outputs else loss
 
     return InStepOrder
@@ -120,14 +128,11 @@ class _Kill(TrainerCallback):  # type: ignore[misc]
 
 
 def _training_rows(settings: Training, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """The rows of every step of an epoch in their order, with the scenario's intervention on the labels."""
+    """The rows of every step of an epoch in their order, as the data loader hands them out."""
     rows = []
     for step in range(1, min(settings.steps, len(pairs) // settings.batch) + 1):
-        begun = settings.onset is not None and step >= settings.onset
-        flip = begun and settings.scenario == "inverted"
-        for pair in labelled(settings, step, batch_of(settings, pairs, step)):
-            answers = (pair.students[0], pair.teacher) if flip else (pair.teacher, pair.students[0])
-            rows.append(_row(pair.prompt, *answers))
+        batch = labelled(settings, step, batch_of(settings, pairs, step))
+        rows += [_row(pair.prompt, pair.teacher, pair.students[0]) for pair in batch]
     return rows
 
 

@@ -48,6 +48,7 @@ def check(target: Path, config: Config) -> dict[str, object]:
         "updated": _stamp(run.last_change),
         "verdict": judgement.verdict,
         "metrics": _metrics(run),
+        "known_as": {name: _text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
         "alerts": [alert_json(alert) for alert in judgement.alerts],
         "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
         "skipped": [
@@ -110,7 +111,10 @@ def render_check(report: Mapping[str, object]) -> str:
     if not metrics:
         lines.append("  no scalars were found")
     else:
-        known = [f"{name.removeprefix('critic/')} {metrics[name]['value']}" for name in _KEY_METRICS if name in metrics]
+        tags = cast("dict[str, str]", report["known_as"])
+        known = [
+            f"{name.removeprefix('critic/')} {metrics[tag]['value']}" for name, tag in tags.items() if tag in metrics
+        ]
         lines.append(f"  {len(metrics)} metrics" + (f"; last values: {', '.join(known)}" if known else ""))
     for alert in cast("list[dict[str, object]]", report["alerts"]):
         until = f", resolved at {alert['resolved_step']}" if alert["state"] == "resolved" else ""

@@ -67,6 +67,16 @@ def test_a_file_a_directory_and_its_parent_give_the_same(run_dir: Path, write_st
     assert reports[0]["metrics"] == reports[1]["metrics"] == reports[2]["metrics"]
 
 
+def test_the_last_values_are_found_whatever_the_trainer_calls_them(run_dir: Path) -> None:
+    rows = [
+        f"{{'loss': '0.6', 'mean_reward': '0.25', 'accuracy': '0.75', 'margin': '{step}', 'epoch': '{step / 4}'}}"
+        for step in (1, 2)
+    ]
+    (run_dir / "train.log").write_text("\n".join(rows) + "\n")
+    said = render_check(check(run_dir, Config()))
+    assert "d_acc 0.75, score_diff 2.0, teacher_score_mean 1.25, student_score_mean -0.75" in said
+
+
 def test_an_empty_directory_is_empty_and_not_an_error(run_dir: Path) -> None:
     report = check(run_dir, Config())
     assert (report["state"], report["verdict"], report["step"]) == ("empty", "unknown", None)
