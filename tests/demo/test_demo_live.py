@@ -75,16 +75,23 @@ def test_a_trainer_that_fails_says_why(tmp_path: Path) -> None:
         train_in_child(training_for("healthy", tmp_path, steps=8, fixed_prompts=2))
 
 
-def test_trl_writes_its_own_files_and_learns_the_same_task(tmp_path: Path, read_events: Callable[[Path], dict]) -> None:
+def test_trl_writes_its_own_files_learns_the_same_task_and_unlearns_it_when_the_loss_is_inverted(
+    tmp_path: Path, read_events: Callable[[Path], dict]
+) -> None:
     pytest.importorskip("trl")
-    settings = training_for("healthy", tmp_path, steps=30, batch=16, fixed_prompts=40, save_every=15, student_steps=0)
+    settings = training_for(
+        "inverted", tmp_path, steps=44, batch=16, fixed_prompts=40, save_every=22, student_steps=0, onset=23
+    )
     train_in_child(settings, trainer="trl")
-    state = json.loads((tmp_path / "checkpoint-30" / "trainer_state.json").read_text())
+    state = json.loads((tmp_path / "checkpoint-44" / "trainer_state.json").read_text())
     logged = {row["step"]: row for row in state["log_history"] if "accuracy" in row}
-    assert sorted(logged) == list(range(1, 31))
-    assert state["log_history"][-1]["eval_accuracy"] > 0.55
-    assert (tmp_path / "checkpoint-15" / "model.safetensors").is_file()
+    assert sorted(logged) == list(range(1, 45))
+    before, after = (row for row in state["log_history"] if "eval_accuracy" in row)
+    assert before["eval_accuracy"] > 0.55 > 0.45 > after["eval_accuracy"]
+    assert before["eval_margin"] > 0 > after["eval_margin"]
+    assert logged[44]["margin"] < 0
+    assert (tmp_path / "checkpoint-22" / "model.safetensors").is_file()
     (file,) = (tmp_path / "runs").rglob("events.out.tfevents.*")
     series = read_events(file)
-    assert series["train/accuracy"][1][-1] == pytest.approx(logged[30]["accuracy"])
+    assert series["train/accuracy"][1][-1] == pytest.approx(logged[44]["accuracy"])
     assert "{'loss': " in (tmp_path / "train.log").read_text()
