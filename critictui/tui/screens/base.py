@@ -32,8 +32,6 @@ class RunScreen(Supervised, Screen[None]):
     CSS_PATH: ClassVar[str | None] = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, keys.BACK]
     _age_timer: Timer | None = None
-    note: str = ""
-    """What the header says of this screen, where there is room."""
 
     @property
     def shell(self) -> Shell:
@@ -90,10 +88,7 @@ class RunScreen(Supervised, Screen[None]):
         snapshot = self.shell.snapshot
         width = self.size.width
         now = self.shell.now()
-        app = self.shell
-        line = header_line(
-            snapshot, width, app.glyphs, gpus=app.gpus, paused=app.paused, note=self.note, now=now
-        )
+        line = header_line(snapshot, width, self.shell.glyphs, gpus=self.shell.gpus, paused=self.shell.paused, now=now)
         for header in self.query("#header").results(Header):
             header.say(line)
         if self._age_timer is not None:
