@@ -7,10 +7,13 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, VanishedError
 from critictui.checkpoint.completeness import SHARD, hf_checkpoint, shard_checkpoint, step_of
+from critictui.checkpoint.head import is_head
+from critictui.checkpoint.weights import open_weights
 
 MAX_DEPTH = 6
 MAX_DIRECTORIES = 5_000
@@ -19,6 +22,7 @@ _SKIP = frozenset(
     {"actor", "ref", "rollout", "critictui", "wandb", "mlruns", "node_modules", "__pycache__", "site-packages"}
 )
 _HF = re.compile(r"^(?:model|pytorch_model)(?:-\d{5}-of-\d{5})?\.(?:safetensors|bin)(?:\.index\.json)?$")
+_CRITIC = re.compile(r"(?<![a-z])critic(?![a-z])", re.IGNORECASE)
 _GLOBAL_STEP = re.compile(r"^global_step_(\d{1,18})$")
 
 
@@ -48,6 +52,8 @@ class _Walk:
 def find_checkpoints(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> list[Checkpoint]:
     """Every critic checkpoint under `run_dir`, newest step first; those without a step last.
 
+    What neither claims to be a critic by its place nor has a value head is another model, and is left out.
+
     previous: the last look. It tells files that stand still from files that grow, saves opening what has not changed,
     and lets deleted checkpoints be remembered.
     """
@@ -62,7 +68,9 @@ def scan(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> Scan:
     newest = max((step_of(path) or 0 for path, _ in walk.places), default=0)
     found: dict[Path, Checkpoint] = {}
     for path, names in walk.places:
-        found[path] = _one(path, names, before.get(path), last=(step_of(path) or 0) >= newest)
+        checkpoint = _one(path, names, before.get(path), last=(step_of(path) or 0) >= newest)
+        if path in before or _claims(path, run_dir) or _has_head(checkpoint):
+            found[path] = checkpoint
     for path in walk.pruned:
         if path not in found and (found or path in before):
             found[path] = _deleted(before.get(path) or _gone(path), "its critic/ folder was removed")
@@ -122,6 +130,25 @@ def resolve_target(target: Path, *, settle_seconds: float = 0.5) -> Checkpoint:
             f"{first.state}: {first.reason}"
         )
     raise CheckpointError(f"{target}: no checkpoint found; give a checkpoint's folder or a run that has saved one")
+
+
+def _claims(path: Path, run_dir: Path) -> bool:
+    """Whether a folder's place says that it holds a critic: what was pointed at, a step's folder, under `critic`.
+
+    Other weights lie in runs too: the student that warm-up starts from, a reference model, the teacher.
+    """
+    below = path.relative_to(run_dir).parts
+    return not below or any(_CRITIC.search(part) or step_of(Path(part)) is not None for part in below)
+
+
+@lru_cache(maxsize=256)
+def _has_head(checkpoint: Checkpoint) -> bool:
+    """Whether a value head is stored, by the tensors' names; asked once for each state that the files are in."""
+    try:
+        with open_weights(checkpoint) as weights:
+            return any(map(is_head, weights.tensors))
+    except CheckpointError:
+        return False
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -119,6 +119,22 @@ def test_an_actor_is_no_critic(tmp_path: Path, pristine: Path) -> None:
     assert find_checkpoints(tmp_path) == []
 
 
+def test_other_models_in_a_run_are_no_critics_unless_they_have_a_value_head(
+    tmp_path: Path, forms: ModuleType, state: Any
+) -> None:
+    headless = {name: tensor for name, tensor in state.items() if not name.startswith("score")}
+    for place in ("data/student", "teacher", "checkpoint-7", "critic_merged", "run/critic/final"):
+        forms.write_hf(tmp_path / place, headless)
+    forms.write_hf(tmp_path / "reward_model", state)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "model.safetensors").write_bytes(bytes(50))
+    found = {str(c.path.relative_to(tmp_path)) for c in find_checkpoints(tmp_path)}
+    assert found == {"checkpoint-7", "critic_merged", "run/critic/final", "reward_model"}
+    # what is pointed at is what is meant
+    assert [c.path for c in find_checkpoints(tmp_path / "data" / "student")] == [tmp_path / "data" / "student"]
+    assert resolve_target(tmp_path / "data" / "student").path == tmp_path / "data" / "student"
+
+
 def test_hugging_face_trl_and_checkpoint_n_directories_are_found(tmp_path: Path, forms: ModuleType, state: Any) -> None:
     forms.write_hf(tmp_path / "checkpoint-9", state)
     forms.write_hf(tmp_path / "checkpoint-100", state, shards=3)
