@@ -112,6 +112,8 @@ class Endpoint:
             delay = min(LONGEST_WAIT, 2.0**attempt)
             try:
                 answer = client.request(method, self._address(name), json=body)
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise ScoringError(f"{self.url:.120}: no address ({error!s:.80}); give http://host:port/v1") from None
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__}: {error!s:.100}"
             else:
@@ -167,7 +169,8 @@ def answers(
             open_: set[Future[Response | None]] = set(where)
             while open_:
                 finished, open_ = wait(open_, return_when=FIRST_COMPLETED)
-                for future in finished:
+                # those that failed come last: what arrived together with a failure is kept
+                for future in sorted(finished, key=lambda f: f.exception() is not None):
                     number, index = where[future]
                     response = future.result()
                     assert response is not None

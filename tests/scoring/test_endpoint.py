@@ -141,6 +141,14 @@ def test_what_stays_wrong_is_said(server: Server, answer: tuple[int, bytes], sai
     assert "\x1b" not in str(caught.value)
 
 
+def test_an_address_that_is_none_is_said_at_once() -> None:
+    waits: list[float] = []
+    endpoint = Endpoint("localhost:8000/v1", pause=waits.append)
+    with pytest.raises(ScoringError, match="no address"), endpoint.open() as client:
+        endpoint.find_model(client)
+    assert waits == []
+
+
 def test_a_server_with_several_models_must_be_told_which(server: Server) -> None:
     server.models = ["a", "b"]
     with pytest.raises(ScoringError, match=r"--model; the server has a, b"):
