@@ -140,7 +140,7 @@ def score_elsewhere(
         heard(Progress(phase, 0, 1, message=f"{name}: {words}"))
 
     try:
-        say("queued", f"submitted; its log: {job.log}")
+        say("queued", f"submitted, to score {order.checkpoint.path} on {order.job.fixed_set}; its log: {job.log}")
         began = time.monotonic()
         last = _follow(cluster, job, say, stop, pace)
         if last is None:

@@ -115,7 +115,7 @@ def score_detached(target: Path, config: Config, fixed_set: Path | None, how: Ho
     if how.as_json:
         how.print_json(started)
     else:
-        click.echo(f"scoring in {name}; log: {log}; its result goes into {order.job.run_dir}/critictui")
+        click.echo(f"scoring {order.checkpoint.path} in {name}; log: {log}; its result goes into {order.job.run_dir}")
     return 0
 
 
@@ -155,7 +155,8 @@ def _order(target: Path, config: Config, fixed_set: Path | None, how: How, clust
     order = order_score(
         target, config, fixed_set, run_dir=how.run_dir, share_gpu=how.share_gpu, elsewhere=cluster is not None
     )
-    click.echo(f"critictui: {order.checkpoint.path}: {order.in_words}", err=True)
+    if cluster is None:
+        click.echo(f"critictui: {order.checkpoint.path} on {order.job.fixed_set}: {order.in_words}", err=True)
     return order
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
@@ -12,7 +14,7 @@ from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
 from critictui.scoring import memory
 from critictui.scoring.jobs import Failed, Finished, Job
-from critictui.scoring.read_set import sha256_of
+from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
@@ -33,7 +35,7 @@ class Order:
     audit: Audit
     placement: memory.Placement
     seconds: float | None
-    """A rough time on the CPU; None on a GPU."""
+    """A rough time on the CPU, start and load included; None on a GPU."""
     set_sha256: str
     recipe_reason: str = ""
     """Why this recipe, where nobody asked for it and it is not the usual one."""
@@ -70,6 +72,8 @@ def order_score(
     if not facts.scorable:
         raise CheckpointError(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
     where = run_dir if run_dir is not None else run_of(target, checkpoint)
+    if importlib.util.find_spec("torch") is None:
+        raise ScoringError("scoring needs torch: pip install 'critictui[score]'")
     set_path = find_fixed_set(where, config, fixed_set)
     chosen = choose_recipe(config.recipe, checkpoint.path)
     recipe = chosen.recipe
@@ -85,11 +89,12 @@ def order_score(
     )
     if not placement.device:
         raise ScoringError(placement.message)
-    try:
-        size, digest = set_path.stat().st_size, sha256_of(set_path)
-    except OSError as error:
-        raise ScoringError(f"{set_path}: {error.strerror or error}; give a readable fixed set") from None
-    seconds = memory.cpu_seconds(facts.parameters, int(size / BYTES_PER_TOKEN)) if placement.device == "cpu" else None
+    columns: Any = (options or {}).get("columns")
+    digest = look_at_set(set_path, columns)
+    seconds: float | None = None
+    if placement.device == "cpu":
+        computing = memory.cpu_seconds(facts.parameters, int(set_path.stat().st_size / BYTES_PER_TOKEN))
+        seconds = memory.start_seconds(checkpoint.size) + computing
     job = Job(
         kind="score",
         checkpoint=str(checkpoint.path.absolute()),
@@ -116,13 +121,44 @@ def run_of(target: Path, checkpoint: Checkpoint) -> Path:
 
 def usual_fixed_set(run_dir: Path, config: Config, scores: Sequence[ScoreResult]) -> Path | None:
     """The configured fixed set, else the one that lies in the run, else that of the newest score."""
-    if config.fixed_set:
-        given = Path(config.fixed_set).expanduser()
-        return given if given.is_absolute() else run_dir / given
-    made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path))
-    candidates = [run_dir / name for name in SET_NAMES]
-    candidates += [Path(s.fixed_set.path) for s in reversed(made)]
-    return next((p for p in candidates if p.is_file()), None)
+    return _configured(run_dir, config) or next(iter(_own_sets(run_dir, scores)), None)
+
+
+def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> Path:
+    """The fixed set: the one given, else the configuration's, else the run's own where it has exactly one.
+
+    Raises ScoringError with the remedy.
+    """
+    path = given or _configured(run_dir, config)
+    if path is None:
+        own = _own_sets(run_dir, ResultsFolder(run_dir).poll())
+        if len(own) == 1:
+            return own[0]
+        remedy = "pass it with --fixed-set, or name it in critictui.toml (fixed_set = ...)"
+        if own:
+            names = ", ".join(map(str, own[:4]))
+            raise ScoringError(f"{run_dir}: has {len(own)} fixed sets ({names}); choose one: {remedy}")
+        raise ScoringError(f"{run_dir}: no fixed set; make one with `critictui prepare` and {remedy}")
+    if not path.is_file():
+        what = "a directory" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        raise ScoringError(f"{path}: {what}; give the file that `critictui prepare` made")
+    return path
+
+
+def _configured(run_dir: Path, config: Config) -> Path | None:
+    if not config.fixed_set:
+        return None
+    given = Path(config.fixed_set).expanduser()
+    return given if given.is_absolute() else run_dir / given
+
+
+def _own_sets(run_dir: Path, scores: Sequence[ScoreResult]) -> list[Path]:
+    """Those that lie in the run; where there are none, those of its scores, newest first."""
+    lying = [run_dir / name for name in SET_NAMES if (run_dir / name).is_file()]
+    if lying:
+        return lying
+    made = sorted((s for s in scores if s.path is not None), key=lambda s: _modified(s.path), reverse=True)
+    return [path for path in dict.fromkeys(Path(s.fixed_set.path) for s in made) if path.is_file()]
 
 
 def _modified(path: Path | None) -> float:
@@ -130,23 +166,6 @@ def _modified(path: Path | None) -> float:
         return path.stat().st_mtime if path is not None else 0.0
     except OSError:
         return 0.0
-
-
-def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> Path:
-    """The fixed set: the one given, else the configuration's, else ScoringError with the remedy."""
-    if given is not None:
-        path = given
-    elif config.fixed_set:
-        path = Path(config.fixed_set).expanduser()
-        path = path if path.is_absolute() else run_dir / path
-    else:
-        raise ScoringError(
-            f"{run_dir}: no fixed set; make one with `critictui prepare` and pass it with --fixed-set, "
-            "or name it in critictui.toml (fixed_set = ...)"
-        )
-    if not path.is_file():
-        raise ScoringError(f"{path}: no such file; make a fixed set with `critictui prepare`")
-    return path
 
 
 def results_of(order: Order) -> tuple[ScoreResult, ...]:

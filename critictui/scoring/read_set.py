@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import math
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
 from critictui.scoring.recipe import ScoringError
+from critictui.scoring.row_values import RowError, as_ids, as_plain, as_prompt, as_response_text, as_text
 from critictui.scoring.rows import pyarrow
 
 SET_SCHEMA = 1
 LARGEST_LINE = 16 << 20
 """Bytes of one row; a longer one is stepped over, and never held."""
-LARGEST_TEXT = 8 << 20
-"""Characters of one prompt or response."""
 MOST_PROBLEMS = 100
+MOST_LOOKED_AT = 1000
+"""Rows of a file in which one must be usable, or it is no fixed set."""
+_ARCHIVE = b"PK\x03\x04"
+_PICKLES = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
+_ENDS_OF_DICTS = {b"u.", b"s."}
+"""The last opcodes of a pickle that is a dict: what training saves beside checkpoints, not rows."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "content"),
     "teacher_response": ("teacher_response",),
@@ -29,10 +36,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 Rows = Iterable[tuple[str, object]]
 """(where it is, what it is), a row each; a RowError in place of a row that could not be read."""
-
-
-class RowError(Exception):
-    """One row cannot be used; the message says why."""
 
 
 @dataclass(slots=True)
@@ -58,19 +61,12 @@ def read_fixed_set(
     torch; only the worker has one. Rows that cannot be used are counted and named. Raises ScoringError when the file
     cannot be read or holds not one usable row.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            digest = _digest(file)
-    except OSError as error:
-        raise ScoringError(f"{path}: {error.strerror or error}; give a fixed set made by `critictui prepare`") from None
-    if not head:
-        raise ScoringError(f"{path}: the file is empty; make a fixed set with `critictui prepare`")
+    head, digest = _opened(path)
     complaints = Complaints()
     header: dict[str, object] = {}
     if head.startswith(b"PAR1"):
         prompts = _grouped(_parquet_rows(path), _names(columns), complaints)
-    elif head.startswith((b"PK\x03\x04", b"\x80")):
+    elif head.startswith((_ARCHIVE, *_PICKLES)):
         prompts = _grouped(_pt_rows(path, load_pt), _names(columns), complaints)
     else:
         header, prompts = _json_lines(path, _names(columns), complaints)
@@ -85,6 +81,56 @@ def read_fixed_set(
         problems=tuple(complaints.kept),
         bad_rows=complaints.count,
     )
+
+
+def _opened(path: Path) -> tuple[bytes, str]:
+    """The first bytes and the SHA-256 of a file. Raises ScoringError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            digest = _digest(file)
+    except OSError as error:
+        raise ScoringError(f"{path}: {error.strerror or error}; give a fixed set made by `critictui prepare`") from None
+    if not head:
+        raise ScoringError(f"{path}: the file is empty; make a fixed set with `critictui prepare`")
+    return head, digest
+
+
+def look_at_set(path: Path, columns: Mapping[str, str] | None = None) -> str:
+    """The SHA-256 of a file that looks like a fixed set: it has a usable row, and no more of it is read as rows.
+
+    Of a `.pt` file, which torch alone reads, only that it is a whole archive and no dict. Raises ScoringError as
+    `read_fixed_set` does.
+    """
+    head, digest = _opened(path)
+    if head.startswith(_ARCHIVE):
+        _look_at_pt(path)
+    if head.startswith((_ARCHIVE, *_PICKLES)):
+        return digest
+    names = _names(columns)
+    own, _, rows = (False, None, _parquet_rows(path)) if head.startswith(b"PAR1") else _json_form(path)
+    first, found = "it has no rows", dict[str, str]()
+    for number, (where, row) in enumerate(rows):
+        try:
+            own_row(row) if own else _one_row(row, names, found)
+        except RowError as error:
+            first = first if number else f"{where}: {error!s:.200}"
+        else:
+            return digest
+        if number >= MOST_LOOKED_AT:
+            break
+    raise ScoringError(f"{path}: no usable row in it; {first}; make a fixed set with `critictui prepare`")
+
+
+def _look_at_pt(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next((n for n in archive.namelist() if n.endswith("/data.pkl")), "")
+            last = archive.read(name)[-2:] if name else b""
+    except (OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ScoringError(f"{path}: a cut or damaged .pt archive ({error!s:.80}); copy it again") from None
+    if not last or last in _ENDS_OF_DICTS:
+        raise ScoringError(f"{path}: a list of rows was expected; make a fixed set with `critictui prepare`")
 
 
 def _digest(file: BinaryIO) -> str:
@@ -144,28 +190,25 @@ def _parsed(line: bytes, *, ended: bool) -> object:
 def _json_lines(
     path: Path, names: Mapping[str, tuple[str, ...]], complaints: Complaints
 ) -> tuple[dict[str, object], list[FixedPrompt]]:
+    own, header, rows = _json_form(path)
+    return header, _own_rows(rows, complaints) if own else _grouped(rows, names, complaints)
+
+
+def _json_form(path: Path) -> tuple[bool, dict[str, object], Rows]:
+    """Whether the lines are of our own form, the header line where there is one, and the rows."""
     rows = json_lines(path)
     first = next(rows, None)
     if first is None:
-        return {}, []
+        return False, {}, ()
     head = first[1]
-    own = isinstance(head, dict) and "schema" in head and "teacher" not in head and "prompt" not in head
-    if own:
-        assert isinstance(head, dict)
+    if isinstance(head, dict) and "schema" in head and "teacher" not in head and "prompt" not in head:
         if head["schema"] != SET_SCHEMA:
             raise ScoringError(
                 f"{path}: schema {head['schema']!r:.40}, this version reads {SET_SCHEMA}; update critictui"
             )
-        return head, _own_rows(rows, complaints)
-    chained = _chain(first, rows)
-    if isinstance(head, dict) and isinstance(head.get("teacher"), dict):
-        return {}, _own_rows(chained, complaints)
-    return {}, _grouped(chained, names, complaints)
-
-
-def _chain(first: tuple[str, object], rows: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]]:
-    yield first
-    yield from rows
+        return True, head, rows
+    own = isinstance(head, dict) and isinstance(head.get("teacher"), dict)
+    return own, {}, itertools.chain([first], rows)
 
 
 def _own_rows(rows: Rows, complaints: Complaints) -> list[FixedPrompt]:
@@ -282,84 +325,3 @@ def _pt_rows(path: Path, load_pt: Callable[[Path], object] | None) -> Iterator[t
     if not isinstance(value, (list, tuple)):
         raise ScoringError(f"{path}: a list of rows was expected, not {type(value).__name__}")
     return ((f"row {number}", row) for number, row in enumerate(value, 1))
-
-
-# values
-
-
-def as_plain(value: object) -> object:
-    """Numpy arrays and scalars as lists and numbers; nothing is ever turned into text."""
-    if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
-        return as_plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [as_plain(v) for v in value]
-    return value
-
-
-def as_prompt(value: object) -> str | tuple[Message, ...]:
-    """A text, or a list (or array) of chat messages. Raises RowError."""
-    plain = as_plain(value)
-    if isinstance(plain, str):
-        return as_text(plain, "prompt")
-    if isinstance(plain, dict):
-        plain = [plain]
-    if isinstance(plain, list) and plain:
-        return tuple(_message(entry) for entry in plain)
-    raise RowError(f"the prompt is {_kind(value)}, neither text nor chat messages")
-
-
-def as_response_text(value: object, name: str) -> str:
-    """A response's text: itself, or the content of the one assistant message. Raises RowError."""
-    plain = as_plain(value)
-    if isinstance(plain, dict):
-        plain = [plain]
-    if isinstance(plain, list) and plain:
-        said = [m.content for m in map(_message, plain) if m.role == "assistant"]
-        if len(said) != 1:
-            raise RowError(f"{name} has {len(said)} assistant messages, one was expected")
-        return said[0]
-    return as_text(plain, name)
-
-
-def as_text(value: object, name: str) -> str:
-    """Text of a bearable length. Raises RowError; None, NaN and numbers are no text."""
-    if not isinstance(value, str):
-        raise RowError(f"{name} is {_kind(value)}, not text")
-    if len(value) > LARGEST_TEXT:
-        raise RowError(f"{name} has {len(value)} characters, more than {LARGEST_TEXT}")
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
-def as_ids(value: object) -> tuple[int, ...] | None:
-    """Token ids, or None where there are none. Raises RowError."""
-    plain = as_plain(value)
-    if plain is None:
-        return None
-    if not isinstance(plain, list) or any(
-        not isinstance(v, int) or isinstance(v, bool) or not 0 <= v < 1 << 31 for v in plain
-    ):
-        raise RowError("ids is not a list of whole numbers")
-    return tuple(plain)
-
-
-def _message(entry: object) -> Message:
-    if not isinstance(entry, dict) or not isinstance(entry.get("role"), str):
-        raise RowError("a chat message without a role")
-    content: Any = as_plain(entry.get("content"))
-    if isinstance(content, list):
-        texts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type", "text") == "text"]
-        parts = [text for text in texts if isinstance(text, str)]
-        if len(parts) != len(content):
-            raise RowError("a chat message with something other than text in it")
-        content = "".join(parts)
-    return Message(entry["role"], as_text(content, "a chat message's content"))
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
-    if isinstance(value, (list, tuple, dict)) and not value:
-        return "empty"
-    return f"a {type(value).__name__}"

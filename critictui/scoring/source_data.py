@@ -9,16 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from critictui.scoring.fixed_set import Message, Response
-from critictui.scoring.read_set import (
-    Complaints,
-    RowError,
-    as_plain,
-    as_prompt,
-    as_response_text,
-    json_lines,
-    sha256_of,
-)
+from critictui.scoring.read_set import Complaints, json_lines, sha256_of
 from critictui.scoring.recipe import ScoringError
+from critictui.scoring.row_values import RowError, as_plain, as_prompt, as_response_text
 from critictui.scoring.rows import pyarrow
 
 Prompt = str | tuple[Message, ...]

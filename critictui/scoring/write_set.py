@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import BinaryIO
 
 from critictui.scoring.fixed_set import FixedPrompt, Response
-from critictui.scoring.read_set import RowError, own_row
+from critictui.scoring.read_set import own_row
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result_json import strict_json
 from critictui.scoring.results import publish
+from critictui.scoring.row_values import RowError
 
 
 def prompt_to_json(item: FixedPrompt) -> dict[str, object]:

@@ -116,7 +116,7 @@ def test_a_job_is_followed_in_words_until_its_result_is_there(site: Site, order:
     assert outcome.saved is not None
     assert outcome.saved.is_file()
     log = Path(os.environ["XDG_STATE_HOME"]) / "critictui"
-    assert heard[0].startswith(f"submitted; its log: {log}")
+    assert heard[0].startswith(f"submitted, to score {order.checkpoint.path} on {order.job.fixed_set}; its log: {log}")
     assert heard[1:4] == ["queued (Priority)", "the cluster does not answer; asking again", "running (on gpu7)"]
     assert heard[4].startswith("done after ")
 

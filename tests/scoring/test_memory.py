@@ -82,3 +82,8 @@ def test_visible_devices_are_those_of_the_environment(monkeypatch: pytest.Monkey
 
 def test_a_time_on_the_cpu_grows_with_weights_and_tokens() -> None:
     assert memory.cpu_seconds(1_000_000_000, 10_000, cores=4) == pytest.approx(200)
+
+
+def test_the_time_until_the_first_token_is_the_start_and_the_load() -> None:
+    assert memory.start_seconds(0) == memory.START_SECONDS
+    assert memory.start_seconds(14_000_000_000) == pytest.approx(memory.START_SECONDS + 28)

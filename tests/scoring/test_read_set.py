@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from critictui.scoring import read_set
 from critictui.scoring.fixed_set import FixedPrompt, Message, Response
-from critictui.scoring.read_set import read_fixed_set
+from critictui.scoring.read_set import look_at_set, read_fixed_set
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.write_set import SetWriter, prompt_to_json
 
@@ -53,6 +53,55 @@ def test_rows_of_one_prompt_are_its_students_in_jsonl_and_parquet_and_pt(tmp_pat
     # the form is told by its content
     (tmp_path / "set.txt").write_bytes((tmp_path / "set.parquet").read_bytes())
     assert shape(tmp_path / "set.txt") == EXPECTED
+
+
+def test_what_has_a_usable_row_passes_a_first_look(tmp_path: Path) -> None:
+    import pandas
+
+    pandas.DataFrame(ROWS).to_parquet(tmp_path / "set.parquet")
+    with SetWriter(tmp_path / "own.jsonl", {"schema": 1}) as writer:
+        writer.add(FixedPrompt("p", "why?", Response("so"), (Response("no"),)))
+        writer.finish(["p"])
+    good = lines(tmp_path / "set.jsonl", [*[{"x": 1}] * 20, *ROWS])
+    for path in (good, tmp_path / "set.parquet", tmp_path / "own.jsonl"):
+        assert look_at_set(path) == hashlib.sha256(path.read_bytes()).hexdigest() == read_fixed_set(path).sha256
+    named = lines(tmp_path / "named.jsonl", [{"q": "p", "t": "a", "s": "b"}])
+    look_at_set(named, {"prompt": "q", "teacher_response": "t", "student_response": "s"})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("empty", b"", "the file is empty"),
+        ("noise", bytes(range(128, 256)) * 20, "no usable row in it; line 1: not UTF-8"),
+        ("train.log", b"step:1 - loss:2\n" * 5000, "no usable row in it; line 1: not JSON"),
+        ("other.jsonl", b'{"step": 1, "data": {}}\n' * 5000, "column 'prompt' or 'content' is missing"),
+        ("new.jsonl", b'{"schema": 99}\n', "schema 99"),
+        ("cut.parquet", b"PAR1" + bytes(100), "not a whole parquet file"),
+        ("cut.pt", b"PK\x03\x04" + bytes(100), "cut or damaged .pt archive"),
+    ],
+    ids=["empty", "noise", "log", "other", "newer", "parquet", "pt"],
+)
+def test_a_file_that_is_no_fixed_set_is_refused_at_the_first_look(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ScoringError, match=said) as raised:
+        look_at_set(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_of_a_pt_file_the_first_look_takes_rows_and_no_dict(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra [score]")
+    for good in (ROWS, ROWS[:1], tuple(ROWS), tuple(ROWS * 2)):
+        torch.save(good, tmp_path / "good.pt")
+        look_at_set(tmp_path / "good.pt")
+    for bad in ({"rows": ROWS}, {"a": 1, "b": torch.zeros(2)}):
+        torch.save(bad, tmp_path / "bad.pt")
+        with pytest.raises(ScoringError, match="a list of rows was expected"):
+            look_at_set(tmp_path / "bad.pt")
 
 
 def test_a_pt_file_without_torch_or_with_code_in_it_is_refused(tmp_path: Path) -> None:

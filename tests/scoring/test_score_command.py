@@ -75,8 +75,13 @@ def test_a_checkpoint_without_a_head_is_refused_with_status_two(demo_copy: Calla
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("score", "{run}"), "no fixed set"),
         (("score", "{run}", "--fixed-set", "{run}/nothing.jsonl"), "nothing.jsonl: no such file"),
+        (("score", "{run}", "--fixed-set", "{run}/train.log"), "train.log: no usable row in it"),
+        (("score", "{run}", "--fixed-set", "{run}/data"), "data: a directory"),
+        (("score", "{run}/data/student", "--fixed-set", "{run}/fixed_set.jsonl"), "head is missing"),
+        (("score", "{run}", "--partition", "gpu"), "--partition is for --launch slurm"),
+        (("score", "{run}", "--launch", "ray", "--address", "http://127.0.0.1:9"), "no Ray dashboard answers"),
+        (("score", "{run}", "--recipe", "{nothing"), "no JSON object"),
         (("score", "{run}", "--fixed-set", "{run}/fixed_set.jsonl", "--recipe", "median"), "'median' is no preset"),
         (("score", "{run}/nothing", "--fixed-set", "x"), "no such file"),
         (("score", "{run}", "--fixed-set", "{run}/fixed_set.jsonl", "--device", "cuda:7"), "no such GPU"),
@@ -93,6 +98,22 @@ def test_what_cannot_be_done_is_one_line_and_status_two(
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_is_scored_on_its_own_set_where_there_is_exactly_one(demo_copy: Callable[..., Path]) -> None:
+    run = demo_copy("healthy")
+    assert order_score(run, Config(), readings=()).job.fixed_set == str(run / "fixed_set.jsonl")
+    elsewhere = run.parent / "a set.jsonl"
+    (run / "fixed_set.jsonl").rename(elsewhere)
+    with pytest.raises(ScoringError, match=r"no fixed set; make one"):
+        order_score(run, Config(), readings=())
+    require_finished(following.run_job_sync(order_score(run, Config(), elsewhere, readings=()).job, lambda _: None))
+    assert order_score(run, Config(), readings=()).job.fixed_set == str(elsewhere)  # what its scores were made on
+    for name in ("fixed_set.jsonl", "fixed_test_set.pt"):
+        shutil.copy(elsewhere, run / name)
+    with pytest.raises(ScoringError, match=r"has 2 fixed sets .*fixed_set\.jsonl, .*fixed_test_set\.pt.*choose one"):
+        order_score(run, Config(), readings=())
+    assert order_score(run, Config(fixed_set="fixed_set.jsonl"), readings=()).set_sha256
 
 
 def test_prepare_and_score_go_together(demo_copy: Callable[..., Path], tmp_path: Path) -> None:

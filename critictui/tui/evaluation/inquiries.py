@@ -185,7 +185,7 @@ class Inquiry:
             return plan.problem
         chosen = next((c for c in plan.choices(share=False) if c.device == self._app.config.device), None)
         placement = (chosen or plan.choices(share=False)[0]).placement
-        seconds = (plan.cpu_seconds or 0.0) * self.passes
+        seconds = plan.start_seconds + (plan.cpu_seconds or 0.0) * self.passes
         if placement.device != "cpu" or seconds < LONG_SECONDS:
             return ""
         return f"measuring takes about {words.duration(seconds)} {placement.message}; g goes on with it"

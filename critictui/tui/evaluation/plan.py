@@ -15,7 +15,7 @@ from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring import memory
 from critictui.scoring.order import BYTES_PER_TOKEN, SET_NAMES, Order, order_score, usual_fixed_set
-from critictui.scoring.read_set import sha256_of
+from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
@@ -53,7 +53,9 @@ class Plan:
     """Bytes on a GPU."""
     gpus: tuple[memory.GpuReading, ...]
     cpu_seconds: float | None
-    """A rough time on the CPU; None where it cannot be told."""
+    """A rough time of computing on the CPU; None where it cannot be told."""
+    start_seconds: float
+    """A rough time until computing begins: start of the worker, load of the weights."""
     cores: int
     scored: ScoreResult | None
     """The score that would be made again."""
@@ -132,9 +134,10 @@ def make_plan(
         problems.append(no_set_words(run_dir))
     else:
         try:
-            digest, size = sha256_of(fixed_set), fixed_set.stat().st_size
-        except OSError as error:
-            problems.append(f"{fixed_set}: {error.strerror or error}; give a readable fixed set")
+            digest = look_at_set(fixed_set)
+            size = fixed_set.stat().st_size
+        except (ScoringError, OSError) as error:
+            problems.append(str(error))
     if importlib.util.find_spec("torch") is None:
         problems.append("scoring needs torch: pip install 'critictui[score]'")
     parameters = facts.parameters if facts is not None else 0
@@ -149,6 +152,7 @@ def make_plan(
         need=memory.need_bytes(parameters, recipe.dtype),
         gpus=tuple(replace(gpu, peak=peaks.get(gpu.index)) for gpu in memory.read_gpus()),
         cpu_seconds=memory.cpu_seconds(parameters, int(size / BYTES_PER_TOKEN)) if parameters and size else None,
+        start_seconds=memory.start_seconds(checkpoint.size),
         cores=len(os.sched_getaffinity(0)),
         scored=_scored(scores, facts, digest, recipe),
     )

@@ -201,10 +201,9 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
         return plain(f"{glyphs.critical} {placement.message}{more}", "$text-error")
     said = [plain(placement.message)]
     if placement.device == "cpu":
-        took = _time_words(plan.cpu_seconds)
         ram = plan.audit.parameters * 4 if plan.audit is not None else 0
         said.append(
-            plain(f"{took} of computing on {plan.cores} cores, in single precision ({words.size(ram)} of memory)")
+            plain(f"{_time_words(plan)} on {plan.cores} cores, in single precision ({words.size(ram)} of memory)")
         )
     if share and placement.device != "cpu":
         warned = "shared with training at its present use: if training grows, one of them runs out of memory"
@@ -212,10 +211,18 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
     return lines(said)
 
 
-def _time_words(seconds: float | None) -> str:
-    if seconds is None:
-        return "an unknown time"
-    return f"about {words.duration(seconds)}" if seconds >= 1 else "under a second"
+def _time_words(plan: Plan) -> str:
+    """`about 9s: 5s to start and load, 4s to compute`."""
+    start = _rough(plan.start_seconds)
+    if plan.cpu_seconds is None:
+        return f"about {start} to start and load, then an unknown time"
+    if plan.cpu_seconds < 1:
+        return f"about {start}, nearly all of it to start and load,"
+    return f"about {_rough(plan.start_seconds + plan.cpu_seconds)}: {start} to start and load, the rest to compute"
+
+
+def _rough(seconds: float) -> str:
+    return f"{round(seconds)}s" if seconds < 60 else words.duration(seconds)
 
 
 def _row(label: str, text: str) -> Content:

@@ -228,7 +228,8 @@ def case(tmp_path: Path, made_of: Callable[..., Snapshot]) -> Case:
     """A complete checkpoint of step 310 and a fixed set, not scored."""
     run = tmp_path / "run"
     checkpoint = resolve_target(write_critic(run / "checkpoint-310"))
-    (run / "fixed_set.jsonl").write_text("{}\n" * 40)
+    row = {"prompt": "why?", "teacher_response": "because", "student_response": "so"}
+    (run / "fixed_set.jsonl").write_text(f"{json.dumps(row)}\n" * 40)
     snapshot = made_of()
     watched = snapshot.watched[0]
     watched = dataclasses.replace(
