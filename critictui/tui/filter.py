@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 LONGEST = 1000
 """Characters that a filter may have."""
@@ -13,18 +14,27 @@ class FilterError(ValueError):
     """The text is no regular expression; the message says why."""
 
 
-def matcher(text: str) -> Callable[[str], bool]:
-    r"""A test for tags, blind to case.
+Kind = Literal["part of a name", "glob over the whole name", "regular expression"]
 
-    `*` and `?` make a glob over the whole tag (`critic/*`); any of `^ $ | ( ) + \ { }` or `.*` make a regular
-    expression found anywhere; anything else, `[` included, is a part of the name. Raises FilterError.
+
+def kind_of(text: str) -> Kind:
+    r"""What a filter is taken as.
+
+    Any of `^ $ | ( ) + \ { }` or `.*` make a regular expression found anywhere, else `*` and `?` a glob over the whole
+    tag (`critic/*`); anything else, `[` included, is a part of the name.
     """
-    text = text.strip()[:LONGEST]
-    if not text:
-        return lambda tag: True
     if _REGEX_SIGNS & set(text) or ".*" in text:
+        return "regular expression"
+    return "glob over the whole name" if "*" in text or "?" in text else "part of a name"
+
+
+def matcher(text: str) -> Callable[[str], bool]:
+    """A test for tags, blind to case. Raises FilterError."""
+    text = text.strip()[:LONGEST]
+    kind = kind_of(text)
+    if kind == "regular expression":
         return _regex(text)
-    if "*" in text or "?" in text:
+    if kind == "glob over the whole name":
         import re2
 
         return _regex("^" + re2.escape(text).replace(r"\*", ".*").replace(r"\?", ".") + "$")
@@ -42,8 +52,10 @@ def _regex(pattern: str) -> Callable[[str], bool]:
     options.max_mem = 8 << 20
     try:
         search = re2.compile(pattern, options).search
-    except Exception as error:
-        raise FilterError(f"no regular expression: {error}") from error
+    except (re2.error, UnicodeError) as error:
+        reason = error.args[0] if isinstance(error, re2.error) and error.args else error
+        said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise FilterError(f"no regular expression: {said}") from error
     return lambda tag: search(tag) is not None
 
 

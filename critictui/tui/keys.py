@@ -38,13 +38,16 @@ BACK = Binding("escape", "back", "Back", id="app.back", tooltip="One step back")
 DASHBOARD: list[BindingType] = [
     Binding("enter", "enlarge", "Enlarge", id="dashboard.enlarge", show=False, tooltip="This chart on the full screen"),
     Binding("p", "unpin", "Unpin", id="dashboard.unpin", show=False, tooltip="Take a pinned metric off the dashboard"),
-    Binding("pagedown,right_square_bracket", "page(1)", "More panels", id="dashboard.next-page", show=False),
+    Binding("pagedown,right_square_bracket", "page(1)", "More", id="dashboard.next-page", tooltip="More panels"),
     Binding("pageup,left_square_bracket", "page(-1)", "Panels before", id="dashboard.previous-page", show=False),
     *[
-        Binding(str(n), f"enlarge({n})", f"Enlarge panel {n}", id=f"dashboard.panel-{n}", show=False)
+        Binding(
+            str(n), f"enlarge({n})", f"Enlarge {n}", id=f"dashboard.panel-{n}", show=False,
+            tooltip="The first, second, ... panel on the full screen",
+        )
         for n in range(1, 10)
     ],
-]
+]  # fmt: skip
 
 METRICS: list[BindingType] = [
     Binding("slash", "filter", "Filter", id="metrics.filter", tooltip="Glob, or a regular expression"),

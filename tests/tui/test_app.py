@@ -466,18 +466,6 @@ async def test_keys_are_rebound_by_their_ids(showing: Showing, settle: Settle) -
         assert isinstance(pilot.app.screen, MetricsScreen)
 
 
-async def test_help_names_the_panel_and_every_key_that_works_there(
-    showing: Showing, settle: Settle, text_of: TextOf
-) -> None:
-    async with showing(size=(120, 100)) as pilot:
-        await pilot.press("question_mark")
-        await settle(pilot)
-        text = text_of(app_of(pilot))
-        assert "Mean score that the critic gives" in text
-        for word in ("Smooth", "Metrics", "Checkpoints", "Pause", "Theme"):
-            assert word in text
-
-
 async def test_evaluation_keys_are_not_offered_before_they_exist(
     showing: Showing, text_of: TextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

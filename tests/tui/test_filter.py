@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from critictui.tui.filter import FilterError, group_of, matcher
+from critictui.tui.filter import FilterError, group_of, kind_of, matcher
 
 TAGS = ["critic/d_acc", "critic/score_diff", "critic/teacher_score_std", "actor/entropy", "we[ird", "a.b"]
 
@@ -34,6 +34,24 @@ def test_a_broken_expression_says_so_and_prints_nothing(capfd: pytest.CaptureFix
     with pytest.raises(FilterError, match="no regular expression"):
         matcher("(unclosed")
     assert capfd.readouterr().err == ""
+
+
+def test_a_broken_expression_says_why_in_words_not_in_bytes() -> None:
+    with pytest.raises(FilterError) as caught:
+        matcher("([a")
+    assert str(caught.value) == "no regular expression: missing ]: [a"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("score_[ts]", "part of a name"), ("d_acc", "part of a name"), ("", "part of a name"),
+        ("critic/*", "glob over the whole name"), ("?.b", "glob over the whole name"),
+        ("score_(t|s)", "regular expression"), ("d.*acc", "regular expression"),
+    ],
+)  # fmt: skip
+def test_what_a_filter_is_taken_as_can_be_said(text: str, kind: str) -> None:
+    assert kind_of(text) == kind
 
 
 def test_an_expression_that_explodes_elsewhere_takes_linear_time_here() -> None:

@@ -31,7 +31,11 @@ class RunScreen(Supervised, Screen[None]):
 
     CSS_PATH: ClassVar[str | None] = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, keys.BACK]
+    FIRST_KEYS: ClassVar[tuple[str, ...]] = ()
+    """Ids of keys that stand before this screen's own in the last line; the first of them whatever the room."""
     _age_timer: Timer | None = None
+    note: str = ""
+    """What the header says of this screen, where there is room."""
 
     @property
     def shell(self) -> Shell:
@@ -88,7 +92,8 @@ class RunScreen(Supervised, Screen[None]):
         snapshot = self.shell.snapshot
         width = self.size.width
         now = self.shell.now()
-        line = header_line(snapshot, width, self.shell.glyphs, gpus=self.shell.gpus, paused=self.shell.paused, now=now)
+        app = self.shell
+        line = header_line(snapshot, width, app.glyphs, gpus=app.gpus, paused=app.paused, note=self.note, now=now)
         for header in self.query("#header").results(Header):
             header.say(line)
         if self._age_timer is not None:

@@ -46,22 +46,31 @@ class Room:
 
 
 def room_for(width: int, height: int) -> Room:
-    """80x24 has four small charts, health and two checkpoints; below 50x12 there is a status line."""
-    if width < 50 or height < 12:
+    """From 80x24 on all four main panels, health and checkpoints; below 40x12 there is a status line.
+
+    More room never shows fewer panels: what is below the charts grows only once they have theirs.
+    """
+    if width < 40 or height < 12:
         return Room(1, 1, 0, 0, side_by_side=False, tiny=True)
-    side_by_side = width >= 150
+    columns = 3 if width >= 150 else 2 if width >= 64 else 1
+    side_by_side = columns == 3
+    larger, largest = (30, 44) if columns > 1 else (42, 47)
     if height < 18:
         health, checkpoints = 3, 0
-    elif height < 30:
+    elif height < larger:
         health, checkpoints = 4, 3
-    elif height < 44:
+    elif height < largest:
         health, checkpoints = 7, 5
     else:
         health, checkpoints = 10, 10 if side_by_side else 7
     lower = max(health, checkpoints) if side_by_side else health + checkpoints
     charts = height - 2 - lower
-    rows = min(max(charts // (7 if height < 30 else 10), 1), 4)
-    return Room(3 if side_by_side else 2 if width >= 64 else 1, rows, health, checkpoints, side_by_side, tiny=False)
+    rows = charts // _LEAST if columns == 1 else max(charts // _GOOD, min(charts // _LEAST, 2))
+    return Room(columns, min(max(rows, 1), 4), health, checkpoints, side_by_side, tiny=False)
+
+
+_LEAST, _GOOD = 7, 10
+"""Lines of a chart that can be read, and of one that is well read; more than two rows of charts are for the latter."""
 
 
 class Dashboard(RunScreen):
@@ -69,12 +78,14 @@ class Dashboard(RunScreen):
 
     CSS_PATH = None
     BINDINGS: ClassVar[list[BindingType]] = [*keys.VIEWS, *keys.DASHBOARD]
+    FIRST_KEYS = ("run.evaluate", "run.diagnose", "run.explain", "run.scores")
     AUTO_FOCUS = "#chart-1"
 
     def __init__(self) -> None:
         super().__init__()
         self.room = room_for(80, 24)
         self.page = 0
+        self.pages = 1
         self.panels: tuple[Panel, ...] = ()
         """The panels on this page, in the order of the charts."""
 
@@ -131,6 +142,9 @@ class Dashboard(RunScreen):
         everything = dashboard_panels(snapshot, self.shell.state.pins, self.room.panels)
         pages = max(-(-len(everything) // self.room.panels), 1)
         self.page = min(self.page, pages - 1)
+        if pages != self.pages:
+            self.pages = pages
+            self.refresh_bindings()
         start = self.page * self.room.panels
         self.panels = everything[start : start + self.room.panels]
         for index, chart in enumerate(self.query(Chart)):
@@ -139,12 +153,16 @@ class Dashboard(RunScreen):
                 chart.set_data(self.panels[index].data)
         self.query_one("#health", HealthPanel).show_run(main)
         self.query_one("#checkpoints", CheckpointPanel).show_run(main)
-        more = (
-            f" {self.shell.glyphs.dot} panels {start + 1}-{start + len(self.panels)} of {len(everything)}, pgdn: more"
-        )
-        set_title(self.query_one("#health"), plain("health" + (more if pages > 1 else "")))
+        where = f"panels {start + 1}-{start + len(self.panels)} of {len(everything)}" if pages > 1 else ""
+        if where != self.note:
+            self.note = where
+            self.show_header()
         n = len(main.checkpoints)
         set_title(self.query_one("#checkpoints"), plain(f"checkpoints ({n})" if n else "checkpoints"))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is nothing to turn on the only page."""
+        return self.pages > 1 if action == "page" else super().check_action(action, parameters)
 
     def _new_chart(self, number: int) -> Chart:
         app = self.shell
@@ -181,6 +199,20 @@ class Dashboard(RunScreen):
         """More panels than fit are on further pages."""
         self.page = max(self.page + by, 0)
         self.renew()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel over a chart turns pages; over a list the list has it."""
+        event.stop()
+        self._turn(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """A page back."""
+        event.stop()
+        self._turn(-1)
+
+    def _turn(self, by: int) -> None:
+        if self.pages > 1:
+            self.action_page(by)
 
     def on_rows_chosen(self, message: Rows.Chosen) -> None:
         """Enter in the lower panels opens their screens."""

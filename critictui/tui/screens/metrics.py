@@ -16,10 +16,10 @@ from critictui.monitor.snapshot import Snapshot
 from critictui.tui import keys
 from critictui.tui.chart.mini import MiniChart
 from critictui.tui.chart.model import Line
-from critictui.tui.filter import LONGEST, FilterError, group_of, matcher
+from critictui.tui.filter import LONGEST, FilterError, group_of, kind_of, matcher
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.supervised import Supervised
-from critictui.tui.text import EMPTY, plain
+from critictui.tui.text import EMPTY, elided, plain
 from critictui.tui.widgets.words import Words
 
 
@@ -28,8 +28,17 @@ class FilterInput(Supervised, Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "screen.leave_filter", "Back", id="filter.back"),
-        Binding("down", "screen.leave_filter", "To the charts", id="filter.charts"),
+        Binding("down", "screen.leave_filter", "Out of the line", id="filter.charts", show=False),
     ]
+
+
+_AS = {
+    "part of a name": "a part of a name",
+    "glob over the whole name": "a glob over the whole name",
+    "regular expression": "a regular expression",
+}
+_SHORTEST_SOURCE = 12
+"""Characters of a source's name below which it says nothing."""
 
 
 def page_shape(size: Size) -> tuple[int, int]:
@@ -58,8 +67,8 @@ class MetricsScreen(RunScreen):
         Binding("right", "walk(1)", "Right", id="metrics.right", show=False),
         Binding("up", "walk_row(-1)", "Up", id="metrics.up", show=False),
         Binding("down", "walk_row(1)", "Down", id="metrics.down", show=False),
-        Binding("pageup", "page(-1)", "Page up", id="metrics.page-up", show=False),
-        Binding("pagedown", "page(1)", "Page down", id="metrics.page-down", show=False),
+        Binding("pagedown", "page(1)", "Next page", id="metrics.page-down"),
+        Binding("pageup", "page(-1)", "Page before", id="metrics.page-up"),
         Binding("home", "to(0)", "First", id="metrics.first", show=False),
         Binding("end", "to(-1)", "Last", id="metrics.last", show=False),
     ]
@@ -68,6 +77,7 @@ class MetricsScreen(RunScreen):
     def __init__(self, *, filtering: bool = False) -> None:
         super().__init__()
         self._filtering = filtering
+        self._opened = False
         self._known = -1
         self._ordered: list[str] = []
         self._tags: list[str] = []
@@ -78,6 +88,8 @@ class MetricsScreen(RunScreen):
         self._shape = (1, 1)
         self._problem = ""
         self._applied: str | None = None
+        self._clicked = ""
+        """The tag that was clicked last: a second click opens it."""
 
     def compose_body(self) -> ComposeResult:
         """Filter, groups, charts, and a line about the one under the cursor."""
@@ -128,6 +140,9 @@ class MetricsScreen(RunScreen):
             self._ordered = ordered(list(main.run.series))
             self._applied = None
         self._apply_filter()
+        if not (self._opened or self._filtering or self._tags) and self._ordered:
+            self._drop_remembered_filter()
+        self._opened = True
         columns, rows = self._shape
         room = columns * rows
         self._keep_in_view(room)
@@ -140,6 +155,13 @@ class MetricsScreen(RunScreen):
                 chart.set_line(Line(tag, main.run.series[tag]))
         self._say_where()
 
+    def _drop_remembered_filter(self) -> None:
+        """What was typed for an earlier look and fits nothing here would open on an empty page."""
+        entry = self.query_one("#filter", FilterInput)
+        with self.prevent(Input.Changed):
+            entry.value = ""
+        self._apply_filter()
+
     def _apply_filter(self) -> None:
         text = self.query_one("#filter", FilterInput).value
         if text == self._applied:
@@ -151,6 +173,7 @@ class MetricsScreen(RunScreen):
             self._problem = str(error)
             return
         self._problem, self._applied = "", text
+        self.refresh_bindings()
         self._tags = [tag for tag in self._ordered if matches(tag)]
         self.cursor = self._tags.index(chosen) if chosen in self._tags else 0
         self._start = 0
@@ -170,15 +193,20 @@ class MetricsScreen(RunScreen):
 
     def _say_where(self) -> None:
         dot = f" {self.shell.glyphs.dot} "
+        groups = self.query_one("#groups", Words)
+        text = self._applied or ""
         if self._problem:
-            self.query_one("#groups", Words).say(plain(self._problem, "$text-error"))
+            groups.say(plain(self._problem, "$text-error"))
+        elif not self._tags:
+            groups.say(plain(f"no metric has {text!r} as {_AS[kind_of(text)]}" if text else "no metric yet"))
         else:
-            here = group_of(self._tags[self.cursor]) if self._tags else ""
+            here = group_of(self._tags[self.cursor])
             parts = [
                 plain(f"{name} {count}", "bold $accent" if name == here else "$foreground-muted")
                 for name, _, count in self._groups_near(here)
             ]
-            self.query_one("#groups", Words).say(plain(dot).join(parts) if parts else plain("no metric by that name"))
+            taken = plain(f"taken as {_AS[kind_of(text)]}: ", "$foreground-muted") if text else EMPTY
+            groups.say((taken + plain(dot).join(parts)).truncate(max(self.size.width - 2, 1), ellipsis=True))
         self.query_one("#chosen", Words).say(self._chosen_words())
 
     def _groups_near(self, here: str) -> list[tuple[str, int, int]]:
@@ -192,9 +220,15 @@ class MetricsScreen(RunScreen):
         tag = self._tags[self.cursor]
         main = self.shell.snapshot.main if self.shell.snapshot is not None else None
         series = main.run.series.get(tag) if main is not None else None
-        where = f", from {series.source}" if series is not None else ""
         pinned = ", on the dashboard" if tag in self.shell.state.pins else ""
-        return plain(f"{self.cursor + 1:,} of {len(self._tags):,}: {tag}{where}{pinned}", "$foreground-muted")
+        head = f"{self.cursor + 1:,} of {len(self._tags):,}: "
+        room = self.size.width - 2 - len(head) - len(pinned)
+        more = self.shell.glyphs.more
+        said = elided(tag, max(room, 8), more)
+        left = room - len(said) - len(", from ")
+        if series is not None and left >= _SHORTEST_SOURCE:
+            said += f", from {elided(series.source, left, more)}"
+        return plain(f"{head}{said}{pinned}", "$foreground-muted")
 
     def _focus(self) -> None:
         charts = list(self.query(MiniChart))
@@ -209,6 +243,40 @@ class MetricsScreen(RunScreen):
             if self._start + place < len(self._tags):
                 self.cursor = self._start + place
                 self._say_where()
+
+    def on_click(self, event: events.Click) -> None:
+        """A second click on a chart opens it, as in a list."""
+        if not isinstance(event.widget, MiniChart) or event.widget.line is None:
+            self._clicked = ""
+            return
+        tag = event.widget.line.label
+        if tag == self._clicked:
+            self.shell.open_chart(tag)
+        self._clicked = tag
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """A row of charts on."""
+        event.stop()
+        self._scroll(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """A row of charts back."""
+        event.stop()
+        self._scroll(-1)
+
+    def _scroll(self, by: int) -> None:
+        """Another row at the top; the cursor comes along when it would be out of sight."""
+        columns, rows = self._shape
+        last = max(-(-len(self._tags) // columns) - rows, 0)
+        top = min(max(self._start // columns + by, 0), last)
+        self._start = top * columns
+        self._go(min(max(self.cursor, self._start), self._start + columns * rows - 1))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is nothing to turn on the only page."""
+        if action == "page":
+            return len(self._tags) > self._shape[0] * self._shape[1]
+        return super().check_action(action, parameters)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Filter as one types."""

@@ -39,6 +39,7 @@ def header_line(
     *,
     gpus: tuple[GpuMemory, ...] = (),
     paused: bool = False,
+    note: str = "",
     now: float | None = None,
 ) -> Content:
     """As much as fits into `width` cells: name, verdict, step and state always; pace, ETA, age and GPU where there is
@@ -56,6 +57,7 @@ def header_line(
         (2, _state(run, now, glyphs, short=width < 110)),
         (6, plain(f"+ {words.count(len(snapshot.watched) - 1, 'run')}" if len(snapshot.watched) > 1 else "")),
         (3, plain(f"read {run.progress:.0%}" if run.progress < 0.995 else "")),
+        (3, plain(note, "$foreground-muted")),
     ]
     right: list[tuple[int, Content]] = [
         (0, plain("PAUSED", "bold reverse") if paused else EMPTY),

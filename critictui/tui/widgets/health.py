@@ -49,13 +49,13 @@ class HealthPanel(Rows):
     def show_run(self, watched: WatchedRun) -> None:
         """Show this judgement."""
         self._watched = watched
-        self._lines = health_lines(watched, self.size.width, self._glyphs)
+        self._lines = health_lines(watched, self.room, self._glyphs)
         self.show(self._line, len(self._lines))
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap anew."""
         if self._watched is not None and event.size.width:
-            self._lines = health_lines(self._watched, event.size.width, self._glyphs)
+            self._lines = health_lines(self._watched, self.room, self._glyphs)
             self.show(self._line, len(self._lines))
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.binding import Binding
 from textual.screen import Screen
@@ -20,6 +22,8 @@ _SHORT = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "equals_sign": "=",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
 }
 
 
@@ -51,11 +55,12 @@ class KeyBar(Words):
             return
         ranges: list[tuple[int, int, str]] = []
         line, used = EMPTY, 0
-        for binding, enabled in fitting(self._offered(), self.size.width):
-            name = key_name(binding.key)
-            length = _length(binding)
+        chosen, gap = fitting(self._offered(), self.size.width, getattr(screen, "FIRST_KEYS", ()))
+        for binding, enabled in chosen:
+            length = _length(binding, gap)
             style = "" if enabled else "dim"
-            line = line + plain(f" {name} ", f"bold $accent {style}".strip()) + plain(binding.description + " ", style)
+            name, said = f" {key_name(binding.key)} ", binding.description + " " * (gap - 2)
+            line = line + plain(name, f"bold $accent {style}".strip()) + plain(said, style)
             ranges.append((used, used + length, binding.key))
             used += length
         self._ranges = tuple(ranges)
@@ -75,32 +80,45 @@ class KeyBar(Words):
                 self.app.simulate_key(key)
 
 
-def fitting(offered: list[tuple[Binding, bool]], width: int) -> list[tuple[Binding, bool]]:
-    """Those that fit, in this order: the panel's and the screen's own, the ways to other screens, the way out.
+Offered = tuple[Binding, bool]
+"""A key and whether it works now."""
 
-    The way out (back, help, quit) is never crowded out by the others.
+
+def fitting(offered: list[Offered], width: int, first: Sequence[str] = ()) -> tuple[list[Offered], int]:
+    """Those that fit, and the blanks for each: closer together where there are more keys than room.
+
+    The way out (back, help, quit) is always there. Room goes to the first of `first`, to what the panel and the screen
+    have of their own, to the ways to other screens, to what begins work, to what works anywhere; last to the keys of a
+    chart, which are many. They stand in this order too, but for `first`. What does not fit is behind `?`.
     """
     way_out = [pair for pair in offered if pair[0].id in _WAY_OUT]
-    others = [pair for pair in offered if pair[0].id not in _WAY_OUT]
-    others.sort(key=lambda pair: _rank(pair[0]))
-    room = width - sum(_length(binding) for binding, _ in way_out) + 1
-    chosen: list[tuple[Binding, bool]] = []
+    others = sorted((pair for pair in offered if pair[0].id not in _WAY_OUT), key=lambda pair: _rank(pair[0], first))
+    roomy = sum(_length(binding, _ROOMY) for binding, _ in offered) - 1 <= width
+    gap = _ROOMY if roomy else _CLOSE
+    room = width - sum(_length(binding, gap) for binding, _ in way_out)
+    chosen: list[Offered] = []
     for pair in others:
-        room -= _length(pair[0])
-        if room < 0:
-            break
-        chosen.append(pair)
-    return chosen + way_out
+        length = _length(pair[0], gap)
+        if length <= room:
+            room -= length
+            chosen.append(pair)
+    chosen.sort(key=lambda pair: 0 if pair[0].id in first else 1)
+    return chosen + way_out, gap
 
 
-def _rank(binding: Binding) -> int:
-    """A screen's own keys, the ways to other screens, what works anywhere; those of a chart, which are many, last."""
-    prefix = (binding.id or "").partition(".")[0]
-    return {"run": 1, "app": 2, "chart": 3}.get(prefix, 0)
+def _rank(binding: Binding, first: Sequence[str]) -> int:
+    if binding.id in first[:1]:
+        return 0
+    if binding.id in _WORK:
+        return 3
+    return {"run": 2, "app": 4, "chart": 5}.get((binding.id or "").partition(".")[0], 1)
 
 
 _WAY_OUT = ("app.back", "app.help", "app.quit")
+_WORK = frozenset({"run.evaluate", "run.diagnose", "run.explain", "run.scores", "run.filter"})
+"""Ways to other screens that begin work, or that another key is close to."""
+_ROOMY, _CLOSE = 3, 2
 
 
-def _length(binding: Binding) -> int:
-    return len(key_name(binding.key)) + len(binding.description) + 3
+def _length(binding: Binding, gap: int) -> int:
+    return len(key_name(binding.key)) + len(binding.description) + gap

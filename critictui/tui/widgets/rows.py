@@ -25,7 +25,10 @@ class Rows(Supervised, ScrollView, can_focus=True):
     """Virtual rows of one line each. 100,000 of them cost as much as those in view."""
 
     DEFAULT_CSS = """
-    Rows { height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
+    Rows {
+        height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: auto;
+        scrollbar-size-vertical: 1; scrollbar-gutter: stable;
+    }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,6 +83,11 @@ class Rows(Supervised, ScrollView, can_focus=True):
         self._shown: tuple[object, ...] = ()
 
     @property
+    def room(self) -> int:
+        """Cells of a row: the place of the scrollbar is kept free, so that it covers nothing when it comes."""
+        return self.scrollable_content_region.width
+
+    @property
     def count(self) -> int:
         """How many rows there are."""
         return self._count
@@ -118,12 +126,12 @@ class Rows(Supervised, ScrollView, can_focus=True):
         style = self.visual_style
         if index == self.index and self.has_focus:
             style += self.get_visual_style("rows--cursor", partial=True)
-        content = self._make(index, width)
+        content = self._make(index, self.room)
         strips = Visual.to_strips(self, content.truncate(width, ellipsis=False, pad=True), width, 1, style)
         return strips[0] if strips else Strip.blank(width, self.rich_style)
 
     def _visible(self) -> tuple[object, ...]:
-        top, width, height = self.scroll_offset.y, self.size.width, self.size.height
+        top, width, height = self.scroll_offset.y, self.room, self.size.height
         if self._make is None:
             return ()
         rows: list[object] = [top, width, self.index, self.has_focus]
