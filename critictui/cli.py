@@ -62,9 +62,11 @@ def cli() -> None:
     """Watch, score and explain the critics that teach language models."""
 
 
-_config = click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
+_PATH = click.Path(path_type=Path, readable=False)
+"""Whoever reads a path says what is wrong with it, and what to do."""
+_config = click.option("--config", "config_file", type=_PATH, help="A TOML file of settings.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
-_target = click.argument("target", type=click.Path(path_type=Path))
+_target = click.argument("target", type=_PATH)
 
 
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
@@ -79,6 +81,14 @@ def _settings(target: Path | None, config_file: Path | None, **flags: object) ->
 def _existing(target: Path) -> Path:
     if not target.exists():
         raise InputError(f"{target}: no such file or directory; give a run directory, or a file in one")
+    return target
+
+
+def _run_at(target: Path) -> Path:
+    """A path whose metrics are to be read. Raises RunError for one that cannot have any."""
+    from critictui.run.kinds import refuse_other_files
+
+    refuse_other_files(_existing(target))
     return target
 
 
@@ -100,7 +110,7 @@ def _recipe_of(ctx: click.Context, parameter: click.Parameter, text: str | None)
     return value
 
 
-_fixed_set = click.option("--fixed-set", type=click.Path(path_type=Path), help="A fixed set made by `prepare`.")
+_fixed_set = click.option("--fixed-set", type=_PATH, help="A fixed set made by `prepare`.")
 _device = click.option("--device", help="auto, cpu, cuda:0 ...")
 _recipe = click.option(
     "--recipe", callback=_recipe_of,
@@ -131,14 +141,14 @@ def _notes(notes: tuple[str, ...]) -> None:
 @_target
 @_config
 @click.option("--format", "fmt", type=click.Choice(["jsonl", "csv", "parquet"]), help="Default: by the name of -o.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: stdout.")
+@click.option("-o", "--output", type=_PATH, help="Default: stdout.")
 @click.option("--everything", is_flag=True, help="Hyper-parameters, text and histograms too.")
 def export(target: Path, config_file: Path | None, fmt: str | None, output: Path | None, everything: bool) -> None:
     """Every scalar as a table. TARGET: a run directory, or one file."""
     from critictui.reports.export import export as write
     from critictui.reports.export import format_of, said_of_losses
 
-    lost = write(_existing(target), format_of(fmt, output), output, everything, _settings(target, config_file))
+    lost = write(_run_at(target), format_of(fmt, output), output, everything, _settings(target, config_file))
     _notes(said_of_losses(lost))
 
 
@@ -171,7 +181,7 @@ def diagnose(
 
 @cli.command()
 @_target
-@click.option("--samples", required=True, type=click.Path(path_type=Path), help="What training saved.")
+@click.option("--samples", required=True, type=_PATH, help="What training saved.")
 @_recipe
 @_device
 @_json
@@ -201,9 +211,9 @@ def replay(
 @_target
 @click.option("--claim", "claims", multiple=True, help="A number that a test measured: d_acc=0.4575, teacher=-0.50 ...")
 @click.option("--pairs", type=int, help="Teacher-student pairs behind the claim.")
-@click.option("--script", type=click.Path(path_type=Path), help="The scoring script; it is read, never run.")
-@click.option("--samples", type=click.Path(path_type=Path), help="Responses that training saved.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint that was tested.")
+@click.option("--script", type=_PATH, help="The scoring script; it is read, never run.")
+@click.option("--samples", type=_PATH, help="Responses that training saved.")
+@click.option("--checkpoint", type=_PATH, help="The checkpoint that was tested.")
 @_fixed_set
 @_recipe
 @_device
@@ -223,7 +233,7 @@ def explain(
 
     claim = parse_claims(claims, pairs)
     reading = read_script(script) if script is not None else None
-    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    config = commands.recipe_config(_settings(_run_at(target), config_file, device=device), recipe)
     options = commands.ExplainOptions(Question(claim, reading, samples), checkpoint, fixed_set)
     explanation, notes = commands.explain_run(target, config, _progress, options)
     _end_progress()
@@ -238,13 +248,13 @@ def explain(
 
 
 @cli.command()
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Training data: parquet, JSONL or .pt.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The fixed set to make.")
-@click.option("--student", type=click.Path(path_type=Path), help="The student: a Hugging Face folder.")
+@click.option("--data", required=True, type=_PATH, help="Training data: parquet, JSONL or .pt.")
+@click.option("-o", "--out", required=True, type=_PATH, help="The fixed set to make.")
+@click.option("--student", type=_PATH, help="The student: a Hugging Face folder.")
 @click.option("--endpoint", help="An OpenAI-compatible server, as http://host:8000/v1.")
 @click.option("--model", help="The model that the server is asked for.")
 @click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="The variable that holds its key.")
-@click.option("--rollouts", type=click.Path(path_type=Path), help="verl's rollout_data_dir, joined with the data.")
+@click.option("--rollouts", type=_PATH, help="verl's rollout_data_dir, joined with the data.")
 @click.option("--student-column", help="A column that holds the student's responses.")
 @click.option("--prompt-column", default="content", show_default=True)
 @click.option("--teacher-column", default="teacher_response", show_default=True)
@@ -273,7 +283,7 @@ def prepare(as_json: bool, **flags: Any) -> int:
 @_device
 @_json
 @_config
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Keep the result there; default: the target's run.")
+@click.option("--run-dir", type=_PATH, help="Keep the result there; default: the target's run.")
 @click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
 @click.option("--follow", is_flag=True, help="Go on: score each new complete checkpoint of the run.")
@@ -317,7 +327,7 @@ def watch(
 ) -> int:  # fmt: skip
     """Watch a run (or a directory of many) as it trains. `critictui RUN_DIR` does the same."""
     flags = {"read_only": read_only, "theme": theme, "ascii": ascii_only, "auto_score": auto_score}
-    config = _settings(_existing(target), config_file, **flags)
+    config = _settings(_run_at(target), config_file, **flags)
     if headless:
         load_numpy()
         from critictui.monitor.daemon import watch_headless
@@ -346,7 +356,7 @@ def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -
     load_numpy()
     from critictui.monitor import check as checking
 
-    report = checking.check(target, _settings(_existing(target), config_file))
+    report = checking.check(target, _settings(_run_at(target), config_file))
     if as_json:
         _print(report)
     else:
@@ -355,7 +365,7 @@ def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=_PATH)
 @click.option("--rule", help="Only this rule.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A threshold, e.g. decline.drop=0.06.")
 @_json
@@ -368,7 +378,7 @@ def backtest(
     from critictui.health.backtest import backtest as replayed
 
     config = _settings(None, config_file)
-    result = replayed([_existing(run) for run in runs], config, rule, pairs_of(pairs))
+    result = replayed([_run_at(run) for run in runs], config, rule, pairs_of(pairs))
     if as_json:
         _print(result)
     else:
@@ -395,7 +405,7 @@ def notify(test_only: bool, config_file: Path | None) -> int:
 
 @cli.command()
 @click.option("--scenario", default="healthy", show_default=True, help="healthy, collapse, memorise, drift, ...")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to; default: a temporary directory.")
+@click.option("--dir", "directory", type=_PATH, help="Where to; default: a temporary directory.")
 @click.option("--headless", is_flag=True, help="No screen: a line every few steps.")
 @click.option("--trainer", type=click.Choice(["verl", "trl"]), default="verl", help="Whose files are written.")
 @click.option("--pooling", type=click.Choice(["mean", "last"]), help="Of verl's scores: over the response, or at EOS.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -39,6 +41,60 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
     assert str(tmp_path / "gone") in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["export", "check", "--help"])
+def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path, command):
+    lines = "".join(f"step:{n} - critic/d_acc:0.7 - critic/score_diff:1.0\n" for n in range(5000))
+    (tmp_path / "train.log").write_text(lines)
+    reader, writer = os.pipe()
+    arguments = [command] if command.startswith("-") else [command, str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "critictui", *arguments], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    os.close(reader)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check",), ("check", "--nope"), ("check", ".", "--fail-on"), ("check", ".", "--fail-on", "x"), ("wach", "x")],
+)
+def test_wrong_usage_is_one_line_that_names_the_help(arguments):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("critictui: ")
+    assert result.stderr.endswith("--help`\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_command_in_order_with_its_status(tmp_path, number):
+    fifo = tmp_path / "train.jsonl"  # what it reads never comes
+    os.mkfifo(fifo)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from critictui import cli\n"
+        "@cli.cli.command('hang')\n"
+        "def hang():\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        f"        open({str(fifo)!r}).read()\n"
+        "    finally:\n"
+        "        print('tidied', flush=True)\n"
+        "sys.argv = ['critictui', 'hang']\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (128 + number, "tidied\n")
+    assert "Traceback" not in err
 
 
 def test_an_unknown_command_is_a_usage_error():

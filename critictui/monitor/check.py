@@ -55,8 +55,18 @@ def check(target: Path, config: Config) -> dict[str, object]:
             {"file": _text(s.file), "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
             for s in run.skipped
         ],
-        "notices": [_text(notice) for notice in run.notices],
+        "notices": [_text(notice) for notice in (*_nothing(run), *run.notices)],
     }
+
+
+def _nothing(run: RunSnapshot) -> tuple[str, ...]:
+    """What was looked for, where nothing was found."""
+    if run.sources:
+        return () if run.series else ("no metric is in what was found yet: training may be about to begin",)
+    if run.path.is_file():
+        return ("the file is empty: training may be about to begin",)
+    looked_for = "event files (*tfevents*), logs (*.log, *.txt, *.out, *.err), *.jsonl and trainer_state.json"
+    return (f"nothing to read yet; looked for {looked_for}: training may be about to begin, or this is another path",)
 
 
 def _the_run(target: Path) -> FoundRun | None:

@@ -165,8 +165,8 @@ class Scanner:
                     self.scanned += 1
                     self._look_at(entry)
                     yield
-        except OSError:
-            self._pass_over(path)
+        except OSError as error:
+            self._pass_over(path, error)
 
     def _look_at(self, entry: os.DirEntry[str]) -> None:
         name = entry.name
@@ -182,8 +182,8 @@ class Scanner:
                         self._waiting.append(path)
             elif plausible(name) and not name.startswith("."):
                 self._consider(Path(entry.path))
-        except OSError:
-            self._pass_over(Path(entry.path))
+        except OSError as error:
+            self._pass_over(Path(entry.path), error)
 
     def _consider(self, path: Path, *, named: bool = True) -> None:
         """Take a file if it holds metrics, remember it if it may yet, or pass it over."""
@@ -195,8 +195,8 @@ class Scanner:
                 self._pass_over(path)
                 return
             kind = kind_of(path, named=named)
-        except OSError:
-            self._pass_over(path)
+        except OSError as error:
+            self._pass_over(path, error)
             return
         if kind is not None:
             self._files[path] = FoundFile(path, kind, found.st_mtime)
@@ -213,11 +213,14 @@ class Scanner:
         if path in self._doubts or len(self._doubts) < _MOST_DOUBTS:
             self._doubts[path] = found.st_size
 
-    def _pass_over(self, path: Path) -> None:
+    def _pass_over(self, path: Path, error: OSError | None = None) -> None:
         if path not in self._passed:
             self.passed_over += 1
             if len(self._passed) < _MOST_DOUBTS:
                 self._passed.add(path)
+                if isinstance(error, PermissionError):
+                    self._alike[path] = "permission denied"
+                    self.notices = _notices(self._alike, self.target)
 
 
 def _notices(alike: dict[Path, str], target: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from critictui.run.framing import HEADER, payload_length
 from critictui.run.series import SourceKind
-from critictui.run.source import Source
+from critictui.run.source import RunError, Source
 
 _HEAD = 1 << 16
 _PLAUSIBLE = re.compile(
@@ -49,6 +49,27 @@ def why_not(path: Path) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "a git-lfs pointer: the file itself was not downloaded"
     return "an archive: unpack it" if head.startswith(_ARCHIVES) else "no event file"
+
+
+def refuse_other_files(target: Path) -> None:
+    """Raise RunError where `target` is a file that holds no metrics, or cannot be read.
+
+    A directory passes, and so does an empty file: training may be about to begin.
+    """
+    remedy = "give a run directory, an event file, a log or JSONL of metrics"
+    try:
+        found = target.stat()
+        if stat.S_ISDIR(found.st_mode):
+            os.scandir(target).close()
+            return
+        if not stat.S_ISREG(found.st_mode):
+            raise RunError(f"{target}: not a regular file; {remedy}")
+        if found.st_size == 0 or kind_of(target, named=False) is not None:
+            return
+        what = why_not(target) if "tfevents" in target.name else "no metrics in it"
+    except OSError as error:
+        raise RunError(f"{target}: {error.strerror}; {remedy} that you may read") from None
+    raise RunError(f"{target}: {what}; {remedy}")
 
 
 def source_of(path: Path, name: str, kind: SourceKind) -> Source:

@@ -145,6 +145,54 @@ def test_without_a_terminal_watch_says_what_to_use_instead(run_dir: Path) -> Non
     assert found.stdout == ""
 
 
+def critictui(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "critictui", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_directory_with_nothing_yet_is_empty_and_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("later")
+    found = critictui("check", tmp_path)
+    assert found.returncode == 0
+    assert "unknown (empty, no step yet)" in found.stdout
+    assert "looked for event files (*tfevents*), logs" in found.stdout
+    (tmp_path / "train.log").write_text("loading the model\n")
+    assert check(tmp_path, Config())["state"] == "empty"
+    assert "no metric is in what was found yet" in critictui("check", tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "data", "said"),
+    [
+        ("check", "notes.md", b"# later\n", "no metrics in it"),
+        ("export", "notes.txt", b"later\n", "no metrics in it"),
+        ("check", "noise.log", bytes(range(256)) * 8, "no metrics in it"),
+        ("watch", "model.pt", b"PK\x03\x04" + bytes(64), "no metrics in it"),
+        ("check", "events.out.tfevents.1.h", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+        ("backtest", "events.out.tfevents.2.h", b"\x1f\x8b" + bytes(64), "an archive: unpack it"),
+    ],
+    ids=["markdown", "text", "noise", "model", "lfs", "archive"],
+)
+def test_a_file_that_is_no_source_is_bad_input(tmp_path: Path, command: str, name: str, data: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    found = critictui(command, path)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.startswith(f"critictui: {path}: {said}")
+    assert found.stderr.endswith("; give a run directory, an event file, a log or JSONL of metrics\n")
+    assert found.stderr.count("\n") == 1
+
+
+def test_an_empty_file_may_be_a_log_that_has_not_begun(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.touch()
+    found = critictui("check", path)
+    assert found.returncode == 0
+    assert "the file is empty" in found.stdout
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_the_daemon_prints_events_and_ends_with_the_signals_status(
     run_dir: Path, write_steps: Write, number: signal.Signals, status: int
