@@ -25,8 +25,11 @@ class RunRow:
     d_acc: float | None
     score_diff: float | None
     verdict: str
+    """As `check` says it; empty while nobody has judged the run."""
     modified: float
     """Newest mtime of its files, seconds since the epoch."""
+    read: bool = True
+    """False while its files, or half of them, are still to be read: state and numbers say nothing yet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from critictui.config import Config
 from critictui.run import metrics
@@ -31,6 +32,41 @@ _CLOCKS_AGREE = 3600.0
 _WHOLE = Budget(bytes=64 << 20, seconds=60.0)
 
 
+class Search(Protocol):
+    """What finds the files of a run."""
+
+    notices: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[FoundRun, ...]:
+        """What was found so far."""
+        ...
+
+    def step(self, seconds: float) -> bool:
+        """Search for so long; True while there is more to see."""
+        ...
+
+    def finish(self) -> None:
+        """Search everything."""
+        ...
+
+
+class Found:
+    """The search of someone who knows already: one run, and the files that belong to it."""
+
+    def __init__(self, run: FoundRun) -> None:
+        self.runs: tuple[FoundRun, ...] = (run,)
+        self.notices: tuple[str, ...] = ()
+
+    def step(self, seconds: float) -> bool:
+        """Nothing is left to find."""
+        del seconds
+        return False
+
+    def finish(self) -> None:
+        """Nothing is left to find."""
+
+
 class RunReader:
     """Reads the run at `path`, a run directory or one file. `extra` are files that belong to it from elsewhere.
 
@@ -38,13 +74,13 @@ class RunReader:
     """
 
     def __init__(
-        self, path: Path, config: Config, extra: Sequence[FoundFile] = (), scanner: Scanner | None = None
+        self, path: Path, config: Config, extra: Sequence[FoundFile] = (), scanner: Search | None = None
     ) -> None:
-        """`scanner`: of the same path, where one is at work already: a tree is searched once."""
+        """`scanner`: of the same path, where one is at work already or nothing is left to find."""
         self.path = path
         self._config = config
         self._extra = tuple(extra)
-        self._scanner = scanner or Scanner(path)
+        self._scanner: Search = scanner or Scanner(path)
         self._choice: tuple[Sequence[FoundRun] | None, Choice] = (None, Choice(None, ()))
         self._store = Store(config.aliases)
         self._sources: dict[Path, Source] = {}
