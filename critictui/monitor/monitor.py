@@ -32,7 +32,7 @@ _BREATH = 0.002
 _SOONEST = 0.015
 """Between looks at a burst of writes: a step is dozens of records."""
 _SCAN_FIRST, _SCAN = 0.02, 0.005
-"""Seconds of search a round: until there is a run to show, and beside reading it."""
+"""Seconds of search a round: until there is a run to show, and beside reading it or the import of a screen."""
 _CHOOSE_AFTER = 0.5
 _MOST_OVERLAID = 8
 
@@ -158,7 +158,7 @@ class Monitor:
             self._guard.call("monitor", self._round, False)
             self.first = self._guard.call("monitor", self._snapshot, None)
             if self._listen is None:
-                self._rung.wait(POLL if self._seen_newest else _BREATH)
+                self._rung.wait(POLL if self._seen_newest else _SOONEST if self._scanning else _BREATH)
         first, listen = self.first, self._listen
         if first is not None and listen is not None:
             self._guard.call("listener", lambda: listen(first), None)
@@ -222,7 +222,7 @@ class Monitor:
         return self._filling or searching
 
     def _search(self) -> bool:
-        searching = self._scanner.step(_SCAN if self._showing else _SCAN_FIRST)
+        searching = self._scanner.step(_SCAN if self._showing or self._listen is None else _SCAN_FIRST)
         runs = self._scanner.runs
         if runs is not self._runs:
             self._runs, self._paths = runs, frozenset(run.path for run in runs)
