@@ -12,6 +12,8 @@ from critictui.run.source import RunError
 from critictui.run.text import LINE_LIMIT, sanitise
 
 _CHUNK = 256 << 10
+_COUNT = 16
+"""Characters that the number of what is missing may take."""
 _LONGEST_LOOK = 8 << 20
 """Bytes that one page may cost, whatever the lines in it are like."""
 
@@ -57,7 +59,10 @@ def shown(line: bytes) -> str:
     if not missing:
         return safe
     kept, _, more = safe.rpartition("…+")
-    return f"{kept}…+{int(more) + missing}" if more.isdigit() else f"{safe[: LINE_LIMIT - 16]}…+{missing}"
+    if not more.isdigit():
+        kept, more = safe, "0"
+    room = LINE_LIMIT - _COUNT  # a longer line would be cut once more where it is shown, and counted wrong
+    return f"{kept[:room]}…+{len(kept[room:]) + int(more) + missing}"
 
 
 class LogView:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from critictui.run.text import sanitise, sanitise_line
+from critictui.run.text import LINE_LIMIT, sanitise, sanitise_line
 
 EMPTY = Content("")
 
@@ -16,12 +17,34 @@ Part = Content | str | tuple[str, str]
 
 
 _LONGEST_LINE = 2000
+"""Characters of a name or a message. What a person reads as a text of its own is `whole`."""
 
 
 def plain(text: object, style: str = "") -> Content:
     """Any text as one line of Content: `[`, escape codes, newlines and bidi controls in it have no effect."""
     clean = sanitise_line(str(text), _LONGEST_LINE)
     return Content.styled(clean, style) if style else Content(clean)
+
+
+def whole(text: str, style: str = "") -> Content:
+    """A line as `plain` shows it, but as long as a line may be at all: 16 Ki characters."""
+    clean = sanitise_line(text, LINE_LIMIT)
+    return Content.styled(clean, style) if style else Content(clean)
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Rows of at most `width` cells, cut wherever a row is full; one empty row of an empty text."""
+    text = sanitise_line(text, LINE_LIMIT)
+    if text.isascii():
+        return [text[start : start + width] for start in range(0, len(text), width)] or [""]
+    rows, start, used = [], 0, 0
+    for place, character in enumerate(text):
+        cells = cell_len(character)
+        if used + cells > width and place > start:
+            rows.append(text[start:place])
+            start, used = place, 0
+        used += cells
+    return [*rows, text[start:]]
 
 
 def passage(text: str, style: str = "") -> Content:

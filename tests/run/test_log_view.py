@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from critictui.run import log_view
 from critictui.run.log_view import LogView, shown
 from critictui.run.source import RunError
-from critictui.run.text import LINE_LIMIT
+from critictui.run.text import LINE_LIMIT, sanitise
 
 
 @pytest.fixture
@@ -102,8 +102,16 @@ def test_a_line_of_20_megabytes_costs_one_look_and_says_what_is_missing(tmp_path
     page = LogView(path).page(2, after=0)
     assert page.lines[0] == "first"
     for line in LogView(path).tail(5).lines:
-        assert len(line) <= LINE_LIMIT + 8
+        assert len(line) <= LINE_LIMIT
     assert "…+" in shown(b"x" * 20_000_000)
+
+
+@pytest.mark.parametrize("size", [16_385, 66_000, 3_000_000, 20_000_000])
+def test_a_line_that_was_cut_is_no_longer_than_a_line_may_be_and_counts_what_is_missing(size: int) -> None:
+    line = shown(b"x" * size)
+    kept, _, missing = line.partition("…+")
+    assert len(kept) + int(missing) == size
+    assert sanitise(line) == line
 
 
 def test_a_log_that_is_gone_is_an_error_in_words(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,34 +19,25 @@ from critictui.run.log_view import LogPage, LogView
 from critictui.run.source import RunError
 from critictui.tui import keys, words
 from critictui.tui.filter import LONGEST
+from critictui.tui.log_place import Looked, height, moved
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.screens.metrics import FilterInput
-from critictui.tui.text import elided, lines, plain, set_title
+from critictui.tui.text import elided, folded, lines, plain, set_title, whole
 from critictui.tui.widgets.words import Words
 
 _SHIFT = 20
+_NOTCH = 3
+"""Rows that a notch of the wheel moves."""
 _SECONDS = 1.0
 """Between two looks at a log that is followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What reading the log brought."""
-
-    page: LogPage | None = None
-    following: bool = False
-    """The page is the end of the file, and the end is where the pane shall stay."""
-    mark: int | None = None
-    """Byte offset of the line that a search found."""
-    said: str = ""
-    """Why there is no page, or where a search ended."""
 
 
 class LogRead(Message):
     """The reading thread is done."""
 
-    def __init__(self, looked: Looked) -> None:
+    def __init__(self, looked: Looked, number: int) -> None:
         self.looked = looked
+        self.number = number
         super().__init__()
 
 
@@ -56,8 +46,9 @@ class LogScreen(RunScreen):
 
     HELP = (
         "The console log of the run. Escape codes and invisible characters are taken out; a line longer than 16 KiB "
-        "is cut and says so. f stays at the end as it grows. / searches (a regular expression in linear time; without "
-        "capital letters case does not matter), backwards from here; n goes on backwards, N forwards."
+        "is cut and says so. f stays at the end as it grows. w wraps long lines; where they are not wrapped left and "
+        "right move sideways. / searches (a regular expression in linear time; without capital letters case does not "
+        "matter), backwards from here; n goes on backwards, N forwards."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         *keys.LOG,
@@ -77,6 +68,10 @@ class LogScreen(RunScreen):
         self._files: tuple[Path, ...] = ()
         self._file = 0
         self._page: LogPage | None = None
+        self._row = 0
+        self._asked = 0
+        self._owed = 0
+        """Rows that were asked for and are not read yet: a wheel turns faster than a disk reads."""
         self.following = True
         self._mark: int | None = None
         self._pattern = ""
@@ -100,7 +95,7 @@ class LogScreen(RunScreen):
     def _look_for_more(self) -> None:
         """Text without numbers in it is no news to the monitor."""
         page = self._page
-        if not self.following or page is None or not self.is_current or self.shell.paused:
+        if not self.following or self._owed or page is None or not self.is_current or self.shell.paused:
             return
 
         def read(view: LogView, room: int) -> Looked:
@@ -124,12 +119,12 @@ class LogScreen(RunScreen):
         self._files = tuple(root / s.path for s in main.run.sources if s.kind == "log" and s.state != "gone")
         if not self._files:
             self._say("this run has no console log that is known; the files it is read from are under i")
-        elif self._version < 0 or (self.following and snapshot.version != self._version):
+        elif self._version < 0 or (self.following and not self._owed and snapshot.version != self._version):
             self._version = snapshot.version
             if self.following or self._page is None:
                 self._look(self._end)
             else:
-                self._look(self._again(self._page.start))
+                self._look(self._again(self._page.start, self._row))
 
     @property
     def _room(self) -> int:
@@ -144,6 +139,8 @@ class LogScreen(RunScreen):
         if not self._files:
             return
         view, room = self._view, self._room
+        self._asked += 1
+        number = self._asked
 
         def work() -> None:
             try:
@@ -151,7 +148,7 @@ class LogScreen(RunScreen):
             except (RunError, OSError) as error:
                 looked = Looked(said=str(error), following=self.following)
             if not get_current_worker().is_cancelled:
-                self.post_message(LogRead(looked))
+                self.post_message(LogRead(looked, number))
 
         self.run_worker(work, thread=True, exclusive=True, exit_on_error=False, name="log", group="log")
 
@@ -159,30 +156,40 @@ class LogScreen(RunScreen):
     def _end(view: LogView, room: int) -> Looked:
         return Looked(view.tail(room), following=True)
 
-    def _again(self, start: int) -> Callable[[LogView, int], Looked]:
-        return lambda view, room: Looked(view.page(room, start), mark=self._mark)
+    def _again(self, start: int, row: int) -> Callable[[LogView, int], Looked]:
+        return lambda view, room: Looked(view.page(room, start), row, mark=self._mark)
 
     def on_log_read(self, message: LogRead) -> None:
-        """Show it."""
+        """Show it, unless something else was asked for since."""
         looked = message.looked
+        if message.number != self._asked:
+            return
+        self._owed = 0
         if looked.said:
             self.shell.say(looked.said, "warning") if self._page is not None else self._say(looked.said)
         if looked.page is None:
             return
-        self._page, self.following, self._mark = looked.page, looked.following, looked.mark
+        self._page, self._row = looked.page, looked.row
+        self.following, self._mark = looked.following, looked.mark
         self._paint()
+
+    @property
+    def _width(self) -> int:
+        return max(self.size.width - 2, 1)
 
     def _paint(self) -> None:
         page = self._page
         if page is None:
             return
-        width = max(self.size.width - 2, 1)
+        width = self._width
         rows: list[Content] = []
         for number, line in enumerate(page.lines):
             style = "bold $accent" if self._mark == page.start and number == 0 else ""
-            content = plain(line if self._wrapped else line[self._column : self._column + width + 1], style)
-            rows += content.fold(width) if self._wrapped and content.plain else [content.truncate(width)]
-        rows = rows[-self._room :] if self.following else rows[: self._room]
+            if self._wrapped:
+                rows += [whole(row, style) for row in folded(line, width)]
+            else:
+                rows.append(whole(line[self._column :][: width + 1], style).truncate(width, ellipsis=True))
+        rows = rows[-self._room :] if self.following else rows[min(self._row, max(len(rows) - 1, 0)) :][: self._room]
         self.query_one("#log", Words).say(lines(rows))
         file = self._files[self._file % len(self._files)] if self._files else Path("log")
         more = f" ({self._file % len(self._files) + 1} of {len(self._files)}, f2: next)" if len(self._files) > 1 else ""
@@ -203,19 +210,19 @@ class LogScreen(RunScreen):
         self._move(by * max(self._room - 1, 1))
 
     def _move(self, by: int) -> None:
+        """By rows: a line is one of them unless it is wrapped."""
         page = self._page
-        if page is None or (by > 0 and page.end >= page.size):
+        if page is None or (by > 0 and self.following):
             return
+        self._owed += by
+        row, width = self._top() + self._owed, self._width if self._wrapped else None
+        self._look(lambda view, room: moved(view, page, row, room, width))
 
-        def read(view: LogView, room: int) -> Looked:
-            if by < 0:
-                return Looked(view.page(room, view.tail(-by, before=page.start).start))
-            moved = view.page(room, view.page(by, page.start).end)
-            if len(moved.lines) < room:
-                return Looked(view.tail(room), following=True)
-            return Looked(moved)
-
-        self._look(read)
+    def _top(self) -> int:
+        """The row of the page that is the first of the pane."""
+        if self._page is None or not self.following:
+            return self._row
+        return max(height(self._page.lines, self._width if self._wrapped else None) - self._room, 0)
 
     def action_begin(self) -> None:
         """To the first line."""
@@ -223,6 +230,7 @@ class LogScreen(RunScreen):
 
     def action_follow(self, on: bool | None = None) -> None:
         """Stay at the end as it grows, or stay here."""
+        self._row = self._top()
         self.following = not self.following if on is None else on
         if self.following:
             self._look(self._end)
@@ -237,12 +245,23 @@ class LogScreen(RunScreen):
     def action_wrap(self) -> None:
         """Long lines whole, or cut."""
         self._wrapped = not self._wrapped
+        self._row = 0
         self._paint()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """A notch is a few rows."""
+        event.stop()
+        self._move(_NOTCH)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Back."""
+        event.stop()
+        self._move(-_NOTCH)
 
     def action_next_file(self) -> None:
         """Another log of this run."""
         self._file += 1
-        self._page, self._mark, self.following = None, None, True
+        self._page, self._row, self._mark, self.following = None, 0, None, True
         self._look(self._end)
 
     def action_search(self) -> None:
