@@ -103,7 +103,7 @@ def critic_of(model: Any, head: torch.Tensor, dtype: torch.dtype) -> Critic:
     path = Path("/nowhere")
     return Critic(
         checkpoint=Checkpoint(path, 0, "hf", "complete", "", 0, (), 0.0),
-        audit=SimpleNamespace(fingerprint=""),  # type: ignore[arg-type]
+        audit=SimpleNamespace(fingerprint="", weights=""),  # type: ignore[arg-type]
         config=backbone.config,
         backbone=backbone,
         head_weight=head.to(torch.promote_types(dtype, torch.float32)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from critictui.checkpoint.beside import digest_beside
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, HeadFacts, TensorFacts, VanishedError
 from critictui.checkpoint.head import HeadNames, find_head, head_facts, is_head
 from critictui.checkpoint.identity import identity, verify
@@ -32,30 +33,41 @@ class _Problems:
             self.found.append((kind, message))
 
 
-def audit(checkpoint: Checkpoint | Path) -> Audit:
+def audit(checkpoint: Checkpoint | Path, tokenizer: Path | None = None) -> Audit:
     """Look at a checkpoint. What is wrong with it stands in `problems`, in words.
 
+    tokenizer: a folder that stands in for the checkpoint's own tokenizer.
     Raises CheckpointError only where there is no checkpoint at all, VanishedError where it goes away meanwhile.
     """
     if isinstance(checkpoint, Path):
         from critictui.checkpoint.find import describe
 
         checkpoint = describe(checkpoint)
-    before = identity(checkpoint)
+    before = identity(checkpoint, tokenizer)
     problems = _Problems()
     if checkpoint.state != "complete":
         problems.add("incomplete", f"{checkpoint.path}: {checkpoint.state}: {checkpoint.reason}")
     config = _config(checkpoint, problems)
     try:
         with open_weights(checkpoint) as weights:
-            result = _audited(checkpoint, weights, config, problems)
+            result = _audited(checkpoint, weights, config, problems, _digest_beside(checkpoint, tokenizer, problems))
     except VanishedError:
         raise
     except CheckpointError as error:
         problems.add("weights-damaged", str(error))
         result = _unreadable(checkpoint, config, problems)
-    verify(checkpoint, before, during="the audit")
+    verify(checkpoint, before, during="the audit", tokenizer=tokenizer)
     return result
+
+
+def _digest_beside(checkpoint: Checkpoint, tokenizer: Path | None, problems: _Problems) -> str:
+    try:
+        return digest_beside(checkpoint.path, tokenizer)
+    except VanishedError:
+        raise
+    except CheckpointError as error:
+        problems.add("incomplete", str(error))
+        return ""
 
 
 def _config(checkpoint: Checkpoint, problems: _Problems) -> ModelConfig | None:
@@ -68,7 +80,9 @@ def _config(checkpoint: Checkpoint, problems: _Problems) -> ModelConfig | None:
         return None
 
 
-def _audited(checkpoint: Checkpoint, weights: Weights, config: ModelConfig | None, problems: _Problems) -> Audit:
+def _audited(
+    checkpoint: Checkpoint, weights: Weights, config: ModelConfig | None, problems: _Problems, beside: str
+) -> Audit:
     digest = hashlib.sha256()
     for name in weights.others:
         problems.add("weights-damaged", f"{checkpoint.path}: {name[:120]!r} in the state dict is no tensor")
@@ -92,7 +106,8 @@ def _audited(checkpoint: Checkpoint, weights: Weights, config: ModelConfig | Non
     tensors = tuple(_facts(weights, weights.tensors[name]) for name in sorted(weights.tensors))
     return Audit(
         path=checkpoint.path,
-        fingerprint=digest.hexdigest()[:32],
+        fingerprint=hashlib.sha256(f"{digest.hexdigest()} {beside}".encode()).hexdigest()[:32],
+        weights=digest.hexdigest()[:32],
         parameters=sum(t.numel for name, t in weights.tensors.items() if not name.startswith("lm_head.")),
         dtypes=tuple(sorted({t.dtype for t in weights.tensors.values()})),
         tensors=tensors,
@@ -107,6 +122,7 @@ def _unreadable(checkpoint: Checkpoint, config: ModelConfig | None, problems: _P
     return Audit(
         path=checkpoint.path,
         fingerprint="",
+        weights="",
         parameters=0,
         dtypes=(),
         tensors=(),

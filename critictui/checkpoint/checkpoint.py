@@ -86,6 +86,8 @@ class Audit:
 
     path: Path
     fingerprint: str
+    """Of all that a score of it depends on: the weights, and beside them configuration, tokenizer and chat template."""
+    weights: str
     """Over names, shapes, dtypes, head bytes and samples of the data; changes when the weights change."""
     parameters: int
     dtypes: tuple[str, ...]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from critictui.checkpoint.beside import files_beside
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, VanishedError
 
 
-def identity(checkpoint: Checkpoint) -> str:
-    """A digest of the step and of each weight and config file's name, device, inode, size and mtime.
+def identity(checkpoint: Checkpoint, tokenizer: Path | None = None) -> str:
+    """A digest of the step and of name, device, inode, size and mtime of each file that takes part in a score.
 
-    Equal before and after a piece of work: it was one checkpoint all the while. Raises VanishedError if a file is gone.
+    Those are the weights, and beside them configurations, tokenizer and chat template: one that appears or goes away
+    changes it too. tokenizer: a folder that stands in for the checkpoint's own. Equal before and after a piece of work:
+    it was one checkpoint all the while. Raises VanishedError if a weight file is gone.
     """
     digest = hashlib.sha256(repr((checkpoint.step, str(checkpoint.path))).encode())
-    for file in (*checkpoint.files, *_configs(checkpoint.path)):
+    for file in (*checkpoint.files, *files_beside(checkpoint.path, tokenizer)):
         try:
             stat = file.stat()
         except FileNotFoundError as error:
@@ -27,16 +30,11 @@ def identity(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()[:32]
 
 
-def verify(checkpoint: Checkpoint, before: str, during: str = "scoring") -> None:
+def verify(checkpoint: Checkpoint, before: str, during: str = "scoring", tokenizer: Path | None = None) -> None:
     """Raise VanishedError unless the checkpoint is still the very one whose `identity` was `before`."""
     try:
-        now = identity(checkpoint)
+        now = identity(checkpoint, tokenizer)
     except VanishedError as error:
         raise VanishedError(f"{checkpoint.path}: checkpoint removed during {during}; choose a newer one") from error
     if now != before:
-        raise VanishedError(f"{checkpoint.path}: checkpoint replaced during {during}; start again")
-
-
-def _configs(path: Path) -> list[Path]:
-    """The config files that are there: one that disappears changes the digest."""
-    return [p for p in (path / "config.json", path / "huggingface" / "config.json") if p.is_file()]
+        raise VanishedError(f"{checkpoint.path}: checkpoint changed or replaced during {during}; start again")

@@ -137,7 +137,7 @@ def _neighbours(step: int | None, audit: Audit, neighbours: Sequence[Neighbour])
         if other.audit.path == audit.path or step is None or other.checkpoint.step in {None, step}:
             continue  # a merged or copied form of one step has the same weights rightly
         name = f"step {other.checkpoint.step}"
-        if other.audit.fingerprint == audit.fingerprint:
+        if other.audit.weights == audit.weights:
             yield finding(
                 "head-identical",
                 "warning",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 SCHEMA = 1
+TOKENIZER, TEMPLATE = "tokenizer_sha256", "template_sha256"
+"""Keys of `extra`, called as in a fixed set's header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,25 @@ class ScoreResult:
     dtype: str
     versions: Mapping[str, str]
     extra: Mapping[str, object]
-    """Additions to the contract (cluster interval, margin interval, comparison with the previous scored checkpoint)."""
+    """Additions to the contract: more intervals, and the hashes of tokenizer and chat template that were in effect."""
     path: Path | None = None
     """The JSON file it was read from or saved to."""
 
     @property
-    def series(self) -> str:
-        """Scores share a curve only if fixed set and recipe are the same."""
+    def definition(self) -> str:
+        """Ten hex digits over all that defines the score in effect: recipe, tokenizer, chat template and precision.
+
+        A result of a version that kept no hashes is compared with others of that version alone.
+        """
         from critictui.scoring.recipe import recipe_from
 
-        return f"{self.fixed_set.sha256[:10]}-{recipe_from(self.recipe).id}"
+        hashes = [str(self.extra.get(name, "")) for name in (TOKENIZER, TEMPLATE)]
+        return sha256("\0".join([recipe_from(self.recipe).id, self.dtype, *hashes]).encode()).hexdigest()[:10]
+
+    @property
+    def series(self) -> str:
+        """Scores share a curve, and are compared, only if fixed set and definition are the same."""
+        return f"{self.fixed_set.sha256[:10]}-{self.definition}"
 
 
 @dataclass(frozen=True, slots=True)

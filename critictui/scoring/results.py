@@ -18,7 +18,7 @@ from typing import Any
 
 import platformdirs
 
-from critictui.scoring.recipe import ScoringError, recipe_from
+from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import at, dumps, result_from_json, result_to_json
 from critictui.scoring.rows import read_rows, write_rows
@@ -62,9 +62,12 @@ def scores_dirs(run_dir: Path) -> tuple[Path, Path]:
 
 
 def result_name(result: ScoreResult) -> str:
-    """`step-000310-<checkpoint>-<set>-<recipe>`: the same score made twice has the same name."""
+    """`step-000310-<checkpoint>-<set>-<recipe>`: the same score made twice has the same name.
+
+    The recipe as it took effect: `ScoreResult.definition`.
+    """
     step = "none" if result.step is None else f"{result.step:06d}"
-    parts = [result.checkpoint_fingerprint[:10], result.fixed_set.sha256[:10], recipe_from(result.recipe).id]
+    parts = [result.checkpoint_fingerprint[:10], result.fixed_set.sha256[:10], result.definition]
     return "-".join(["step", step, *(re.sub(r"[^A-Za-z0-9]", "", part) or "none" for part in parts)])
 
 

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -116,8 +115,3 @@ def _without_weights() -> Iterator[None]:
             yield
     finally:
         nn.Module.register_parameter = original  # type: ignore[method-assign]
-
-
-def config_folder(path: Path) -> tuple[Path, ...]:
-    """Where verl and transformers keep config and tokenizer of the weights in `path`, nearest first."""
-    return (path / "huggingface", path, path.parent / "huggingface", path.parent)

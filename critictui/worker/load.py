@@ -54,9 +54,9 @@ def load_critic(
     place = torch.device(device)
     kind = _dtype(dtype, place)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else resolve_target(checkpoint)
-    before = identity(found)
+    before = identity(found, tokenizer_path)
     try:
-        facts = _sound(found)
+        facts = _sound(found, tokenizer_path)
         wanted = read_config(found.path)
         with open_weights(found) as weights, _Filling(weights, place, kind, progress or (lambda _: None)) as filling:
             # its code is imported while its weights are read
@@ -69,9 +69,9 @@ def load_critic(
     except VanishedError as error:
         raise VanishedError(f"{found.path}: checkpoint removed during loading; choose a newer one") from error
     except CheckpointError:
-        verify(found, before, during="loading")  # damage that a replacement explains is reported as that
+        verify(found, before, "loading", tokenizer_path)  # damage that a replacement explains is reported as that
         raise
-    verify(found, before, during="loading")
+    verify(found, before, "loading", tokenizer_path)
     config.dtype = kind
     rows = backbone.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     return Critic(
@@ -85,6 +85,7 @@ def load_critic(
         dtype=kind,
         load_seconds=time.perf_counter() - started,
         identity=before,
+        tokenizer_path=tokenizer_path,
         open_tokenizer=lambda: open_tokenizer(found, rows, tokenizer_path),
     )
 
@@ -97,9 +98,9 @@ def _dtype(name: Dtype, device: torch.device) -> torch.dtype:
     return found
 
 
-def _sound(checkpoint: Checkpoint) -> Audit:
+def _sound(checkpoint: Checkpoint, tokenizer: Path | None) -> Audit:
     """The audit, if nothing is wrong in it. Raises CheckpointError with its first problem."""
-    facts = audit(checkpoint)
+    facts = audit(checkpoint, tokenizer)
     if facts.scorable:
         return facts
     kind, message = facts.problems[0]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from critictui.checkpoint.checkpoint import Audit, Checkpoint
 
 
@@ -38,6 +40,8 @@ class Critic:
     identity: str
     """`checkpoint.identity` as it was before the first byte was read."""
     open_tokenizer: Callable[[], Any] = field(repr=False)
+    tokenizer_path: Path | None = None
+    """The folder that stands in for the checkpoint's own tokenizer."""
 
     def values(self, hidden: Tensor) -> Tensor:
         """Token values (...,) of hidden states (..., hidden): float32, or float64 where the critic is float64.
@@ -58,7 +62,7 @@ class Critic:
         """Raise VanishedError unless the files are still the very ones that were loaded (call it after scoring)."""
         from critictui.checkpoint.identity import verify
 
-        verify(self.checkpoint, self.identity)
+        verify(self.checkpoint, self.identity, tokenizer=self.tokenizer_path)
 
     @property
     def parameters(self) -> int:

@@ -12,11 +12,11 @@ import torch
 
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet
 from critictui.scoring.recipe import Recipe
-from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
+from critictui.scoring.result import TEMPLATE, TOKENIZER, FixedSetRef, ResponseRow, ScoreResult
 from critictui.scoring.summary import summarise
 from critictui.worker.forward import Report, Values, can_pack, tree_values
 from critictui.worker.model import Critic
-from critictui.worker.tokenizer import end_ids, tokenizer_hash
+from critictui.worker.tokenizer import end_ids, template_hash, tokenizer_hash
 from critictui.worker.tokens import Tokenised, tokenise
 
 
@@ -72,7 +72,12 @@ def score_critic(
         dtype=str(critic.dtype).removeprefix("torch."),
         versions=versions(),
         warnings=warnings,
-        extra={"packed": can_pack(critic, made.trees)},
+        extra={
+            "packed": can_pack(critic, made.trees),
+            TOKENIZER: made.tokenizer_sha256,
+            TEMPLATE: made.template_sha256,
+            "weights_fingerprint": critic.audit.weights,
+        },
     )
     return result, rows
 
@@ -86,18 +91,21 @@ def tokenise_for(tokenizer: Any, config: Any, path: Path, fixed_set: FixedSet, r
     """The same for a tokenizer whose critic is still loading; `path` is the checkpoint."""
     from dataclasses import replace
 
-    stored = fixed_set.header.get("tokenizer_sha256")
+    stored, own = fixed_set.header.get(TOKENIZER), tokenizer_hash(tokenizer)
+    template = "" if recipe.tokens == "text" else template_hash(tokenizer, recipe.chat_template)
     notes: tuple[str, ...] = ()
     has_ids = any(r.ids is not None for p in fixed_set.prompts for r in (p.teacher, *p.students))
-    if has_ids and stored and stored != tokenizer_hash(tokenizer):
+    if has_ids and stored and stored != own:
         notes = ("the fixed set's token ids are of another tokenizer than the critic's: its texts were tokenised anew",)
         prompts = tuple(
             replace(p, teacher=replace(p.teacher, ids=None), students=tuple(replace(s, ids=None) for s in p.students))
             for p in fixed_set.prompts
         )
         fixed_set = replace(fixed_set, prompts=prompts)
+    if template and fixed_set.header.get(TEMPLATE) not in (None, "", template):
+        notes += ("the fixed set was made with another chat template: its students answered other prompts",)
     made = tokenise(fixed_set, tokenizer, recipe, eos_ids=end_ids(tokenizer, config, path), where=str(path))
-    return replace(made, warnings=(*notes, *made.warnings))
+    return replace(made, warnings=(*notes, *made.warnings), tokenizer_sha256=own, template_sha256=template)
 
 
 def _row(item: FixedPrompt, number: int, score: float, values: Values, *, truncated: bool) -> ResponseRow:

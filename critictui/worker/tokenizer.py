@@ -7,21 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from critictui.checkpoint.beside import tokenizer_folder
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError
-from critictui.worker.backbone import config_folder, offline
-
-_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
+from critictui.worker.backbone import offline
 
 
-def tokenizer_folder(checkpoint: Checkpoint, override: Path | None = None) -> Path:
-    """The folder that holds the tokenizer. Raises CheckpointError that names the file which is missing."""
+def _folder(checkpoint: Checkpoint, override: Path | None) -> Path:
+    found = tokenizer_folder(checkpoint.path, override)
+    if found is not None:
+        return found
     if override is not None:
-        if any((override / name).is_file() for name in _FILES):
-            return override
         raise CheckpointError(f"{override / 'tokenizer.json'}: there is no tokenizer; give a folder that has one")
-    for folder in config_folder(checkpoint.path):
-        if any((folder / name).is_file() for name in _FILES):
-            return folder
     raise CheckpointError(
         f"{checkpoint.path / 'tokenizer.json'}: the checkpoint has no tokenizer; copy the base model's tokenizer files "
         "there or name its folder with --tokenizer"
@@ -34,7 +30,7 @@ def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Pat
     vocabulary: rows of the embedding; a tokenizer with a greater id is another model's and is refused.
     Raises CheckpointError that names the folder.
     """
-    folder = tokenizer_folder(checkpoint, override)
+    folder = _folder(checkpoint, override)
     tokenizer = read_tokenizer(folder)
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if vocabulary is not None and highest >= vocabulary:

@@ -60,6 +60,9 @@ class Tokenised:
     warnings: tuple[str, ...]
     differing_ends: str = ""
     """Which tokens end how many responses of each side, in words, where it is not one token."""
+    tokenizer_sha256: str = ""
+    template_sha256: str = ""
+    """Of the tokenizer and the chat template that made it; empty where no template takes part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +87,60 @@ def test_other_weights_have_another_fingerprint_even_where_only_one_sampled_valu
     second = audit(forms.write_hf(tmp_path / "b", state))
     assert first.fingerprint != second.fingerprint
     assert first.head == second.head
+
+
+def changed_config(**values: object) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return change
+
+
+BESIDE: dict[str, Callable[[Path], object]] = {
+    "rope_theta in the config": changed_config(rope_theta=31.0),
+    "the chat template": lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}"),
+    "the tokenizer": lambda folder: (folder / "tokenizer.json").write_text("{}"),
+    "the tokenizer's special tokens": lambda folder: (folder / "tokenizer_config.json").write_text("{}"),
+    "what ends a generation": lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": 3}'),
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_what_lies_beside_the_weights_and_takes_part_in_a_score_is_part_of_fingerprint_and_identity(
+    tmp_path: Path, forms: ModuleType, what: str
+) -> None:
+    path = forms.write_hf(tmp_path / "a", forms.weights())
+    forms.write_tokenizer(path)
+    checkpoint = describe(path)
+    first, before = audit(checkpoint), identity(checkpoint)
+    BESIDE[what](path)
+    second = audit(checkpoint)
+    assert (first.weights, first.head) == (second.weights, second.head)
+    assert first.fingerprint != second.fingerprint
+    with pytest.raises(VanishedError, match="changed or replaced during scoring"):
+        verify(checkpoint, before)
+
+
+def test_what_a_config_claims_about_architecture_and_version_is_no_part_of_the_fingerprint(
+    tmp_path: Path, forms: ModuleType
+) -> None:
+    path = forms.write_hf(tmp_path / "a", forms.weights())
+    first = audit(path)
+    changed_config(architectures=["Qwen2ForCausalLM"], transformers_version="4.1", torch_dtype="float16")(path)
+    assert audit(path).fingerprint == first.fingerprint
+
+
+def test_a_tokenizer_from_elsewhere_takes_the_place_of_the_checkpoints_own(tmp_path: Path, forms: ModuleType) -> None:
+    path = forms.write_hf(tmp_path / "a", forms.weights())
+    other = forms.fresh(tmp_path / "other")
+    forms.write_tokenizer(other)
+    without, given = audit(path), audit(path, other)
+    assert without.fingerprint != given.fingerprint
+    forms.write_tokenizer(path)
+    assert audit(path).fingerprint == given.fingerprint
+    (path / "tokenizer.json").write_text("{}")
+    assert audit(path, other).fingerprint == given.fingerprint
 
 
 def test_a_missing_head_is_named_although_the_architecture_claims_one(tmp_path: Path, forms: ModuleType) -> None:
@@ -316,7 +371,7 @@ def test_with_critictui_data_fsdp1_and_fsdp2_have_equal_heads_and_fingerprints()
         assert one.fingerprint == two.fingerprint
         assert [(t.name, t.shape) for t in one.tensors] == [(t.name, t.shape) for t in two.tensors]
     merged = audit(data_dir() / "merged_by_verl")
-    assert merged.fingerprint == audit(data_dir() / "merged_mislabelled").fingerprint != one.fingerprint
+    assert merged.weights == audit(data_dir() / "merged_mislabelled").weights != one.weights
 
 
 def test_with_critictui_data_the_headless_one_is_refused_and_the_others_are_not() -> None:

@@ -21,7 +21,15 @@ from critictui.scoring.jobs import Finished
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import result_from_json, result_to_json
-from critictui.scoring.results import NotSavedError, ResultsFolder, read_rows, save_again, save_result, unsaved_rows
+from critictui.scoring.results import (
+    NotSavedError,
+    ResultsFolder,
+    read_rows,
+    result_name,
+    save_again,
+    save_result,
+    unsaved_rows,
+)
 
 Make = Callable[..., tuple[ScoreResult, list[ResponseRow]]]
 
@@ -258,6 +266,27 @@ def test_results_of_other_sets_or_recipes_are_other_series(make_result: Make) ->
     assert changed.series != base.series
     moved = replace(base, fixed_set=replace(base.fixed_set, path="/elsewhere"), device="cuda:0")
     assert moved.series == base.series
+
+
+def test_results_of_another_tokenizer_template_or_precision_are_another_series_of_another_name(
+    make_result: Make,
+) -> None:
+    extra = {"tokenizer_sha256": "t", "template_sha256": "c"}
+    base, _ = make_result(extra=extra)
+    others = [make_result(extra=extra | {key: "other"})[0] for key in extra]
+    others += [make_result(extra=extra, dtype="bfloat16")[0], make_result()[0]]
+    assert len({r.series for r in (base, *others)}) == len({result_name(r) for r in (base, *others)}) == 5
+
+
+def test_a_result_of_a_version_that_kept_no_hashes_is_read_and_joins_its_like(run: Path, make_result: Make) -> None:
+    """Its name ends in the recipe alone."""
+    folder = run / "critictui" / "scores"
+    folder.mkdir(parents=True)
+    for step in (10, 20):
+        text = json.dumps(result_to_json(make_result(step=step)[0]))
+        (folder / f"step-{step:06d}-ababababab-cdcdcdcdcd-2051f22d35.json").write_text(text)
+    first, second = ResultsFolder(run).poll()
+    assert first.series == second.series
 
 
 def test_rows_that_are_missing_or_damaged_are_said(run: Path, make_result: Make) -> None:

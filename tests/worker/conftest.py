@@ -106,7 +106,7 @@ def make_critic(tokenizer: Any) -> Callable[..., Critic]:
         path = Path("/nowhere/global_step_5/critic")
         return Critic(
             checkpoint=Checkpoint(path, 5, "hf", "complete", "", 0, (), 0.0),
-            audit=SimpleNamespace(fingerprint="ab" * 20),  # type: ignore[arg-type]
+            audit=SimpleNamespace(fingerprint="ab" * 20, weights="ab" * 20),  # type: ignore[arg-type]
             config=backbone.config,
             backbone=backbone,
             head_weight=head.to(torch.promote_types(dtype, torch.float32)),

@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from critictui.checkpoint.checkpoint import CheckpointError
+from critictui.config import Config
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
+from critictui.scoring.order import already_scored, order_score
 from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError
+from critictui.scoring.result import TEMPLATE, TOKENIZER
 from critictui.scoring.result_json import result_from_json, result_to_json
 from critictui.scoring.results import ResultsFolder, read_rows
 from critictui.worker import forward, score, score_job
@@ -348,6 +351,23 @@ def test_ids_of_another_tokenizer_are_left_aside_with_a_warning(critic: Critic, 
     assert score.score_critic(critic, own, Recipe())[1][0].tokens == 3
 
 
+def test_a_score_knows_its_tokenizer_and_template_and_warns_of_another_template_than_the_sets(
+    critic: Critic, tokenizer: Any
+) -> None:
+    header = {"tokenizer_sha256": tokenizer_hash(tokenizer), "template_sha256": template_hash(tokenizer)}
+    fixed_set = replace(one("alpha", Response("river"), Response("stone")), header=header)
+    result, _ = score.score_critic(critic, fixed_set, Recipe())
+    assert {name: result.extra[name] for name in header} == header
+    assert not any("template" in w for w in result.warnings)
+    own = Recipe(chat_template="{% for m in messages %}{{ m.content }}{% endfor %}>")
+    other, _ = score.score_critic(critic, fixed_set, own)
+    assert any("another chat template" in w for w in other.warnings)
+    assert other.extra["template_sha256"] == template_hash(tokenizer, own.chat_template)
+    plain, _ = score.score_critic(critic, fixed_set, Recipe(tokens="text", pooling="last"))
+    assert plain.extra["template_sha256"] == ""
+    assert not any("template" in w for w in plain.warnings)
+
+
 def test_long_prompts_are_cut_on_the_left_and_long_responses_on_the_right(critic: Critic, tokenizer: Any) -> None:
     recipe = Recipe(max_prompt_tokens=6, max_response_tokens=2)
     fixed_set = one("alpha beta gamma delta", Response("river stone light proof"), Response("river"))
@@ -462,10 +482,18 @@ def test_the_job_saves_what_it_found_and_compares_with_the_last_checkpoint(
     assert newest.extra["previous"]["step"] == found[1].step  # type: ignore[index]
     assert newest.d_acc > 0.6
     assert newest.series == results[0].series
+    hashes = {name: json.loads((run / "fixed_set.jsonl").open().readline())[name] for name in (TOKENIZER, TEMPLATE)}
+    assert {name: newest.extra[name] for name in hashes} == hashes
     rows = read_rows(newest)
     assert len(rows) == newest.fixed_set.prompts + newest.fixed_set.pairs
     assert np.mean([r.score for r in rows if r.role == "teacher"]) == pytest.approx(newest.teacher_score_mean)
     assert {"load", "score", "save"} <= set(phases)
+    order = order_score(found[0].path, Config(), run / "fixed_set.jsonl", run_dir=run, readings=())
+    assert already_scored(order) is not None
+    template = found[0].path / "huggingface" / "chat_template.jinja"
+    template.write_text("{{ '' }}" + template.read_text())
+    order = order_score(found[0].path, Config(), run / "fixed_set.jsonl", run_dir=run, readings=())
+    assert already_scored(order) is None
 
 
 def test_a_checkpoint_that_changes_while_it_is_scored_gives_no_score(
@@ -491,3 +519,36 @@ def test_a_checkpoint_that_changes_while_it_is_scored_gives_no_score(
     assert answer.reason == "vanished"  # type: ignore[union-attr]
     assert not list(run.glob("critictui/scores/*.json"))
     assert issubclass(VanishedError, Exception)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "chat_template.jinja", "config.json"])
+def test_what_is_changed_beside_the_weights_during_a_score_is_noticed(
+    demo_copy: Callable[..., Path], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from critictui.checkpoint.checkpoint import VanishedError
+    from critictui.checkpoint.find import find_checkpoints
+    from critictui.scoring.jobs import Job
+
+    run = demo_copy("healthy")
+    checkpoint = next(c for c in find_checkpoints(run) if c.state == "complete")
+    changed = checkpoint.path / "huggingface" / file
+    assert changed.is_file()
+    inner = score_job.score_critic
+
+    def and_then_change(*given: Any, **named: Any) -> Any:
+        made = inner(*given, **named)
+        changed.write_text(changed.read_text() + " ")
+        return made
+
+    monkeypatch.setattr(score_job, "score_critic", and_then_change)
+    job = Job(
+        "score",
+        checkpoint=str(checkpoint.path),
+        fixed_set=str(run / "fixed_set.jsonl"),
+        run_dir=str(run),
+        recipe={},
+        device="cpu",
+    )
+    with pytest.raises(VanishedError, match="changed or replaced during scoring"):
+        score_job.run(job, lambda _: None)
+    assert ResultsFolder(run).poll() == ()
