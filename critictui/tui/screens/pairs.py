@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input
 
@@ -58,9 +58,10 @@ class PairsScreen(RunScreen):
         self._filter = ""
 
     def compose_body(self) -> ComposeResult:
-        """Column names, the list, a line to type a filter into."""
-        yield Passage(id="pair-columns")
-        yield PairRows(id="pairs", classes="titled")
+        """Under one title the column names and the list; a line to type a filter into."""
+        with Vertical(id="pair-table", classes="titled"):
+            yield Passage(id="pair-columns")
+            yield PairRows(id="pairs")
         yield FilterInput(
             placeholder="part of a prompt or an answer, a glob, or a regex", id="filter", max_length=LONGEST
         )
@@ -101,9 +102,9 @@ class PairsScreen(RunScreen):
         panel = self.query_one("#pairs", PairRows)
         panel.show(self._line, max(len(self._shown), 1), index=0)
         problem = plain(self._problem, "$text-error")
-        heading = pair_heading(max(self.size.width - 3, 10))
+        heading = pair_heading(max(panel.room, 10))
         self.query_one("#pair-columns", Passage).say(problem if self._problem else heading)
-        set_title(panel, plain(self._title()))
+        set_title(self.query_one("#pair-table"), plain(self._title()))
 
     def _title(self) -> str:
         step = f"step {self._score.step}" if self._score.step is not None else "this score"
@@ -170,10 +171,8 @@ def pair_heading(width: int) -> Content:
     """The column names."""
     names = ("margin", "verdict", "teacher", "student", "tokens", "prompt")
     sides = ("right", "left", "right", "right", "right", "left")
-    muted = "$foreground-muted"
-    return Content(" ") + cells(
-        [(plain(n, muted), w, side) for n, w, side in zip(names, _columns(width), sides, strict=True)]
-    )
+    columns = zip(names, _columns(width), sides, strict=True)
+    return cells([(plain(name, "bold underline"), size, side) for name, size, side in columns])
 
 
 def pair_line(pair: Pair, width: int) -> Content:
