@@ -14,18 +14,21 @@ class FilterError(ValueError):
     """The text is no regular expression; the message says why."""
 
 
-Kind = Literal["part of a name", "glob over the whole name", "regular expression"]
+Kind = Literal["part of a name", "glob over the last part", "glob over the whole name", "regular expression"]
 
 
 def kind_of(text: str) -> Kind:
     r"""What a filter is taken as.
 
-    Any of `^ $ | ( ) + \ { }` or `.*` make a regular expression found anywhere, else `*` and `?` a glob over the whole
-    tag (`critic/*`); anything else, `[` included, is a part of the name.
+    Any of `^ $ | ( ) + \ { }` or `.*` make a regular expression found anywhere, else `*` and `?` a glob: over the whole
+    tag where there is a slash in it (`critic/*`), else over the whole tag or what stands behind its last slash (`d_*`
+    finds `critic/d_acc`). Anything else, `[` included, is a part of the name.
     """
     if _REGEX_SIGNS & set(text) or ".*" in text:
         return "regular expression"
-    return "glob over the whole name" if "*" in text or "?" in text else "part of a name"
+    if "*" not in text and "?" not in text:
+        return "part of a name"
+    return "glob over the whole name" if "/" in text else "glob over the last part"
 
 
 def matcher(text: str) -> Callable[[str], bool]:
@@ -34,10 +37,13 @@ def matcher(text: str) -> Callable[[str], bool]:
     kind = kind_of(text)
     if kind == "regular expression":
         return _regex(text)
-    if kind == "glob over the whole name":
+    if kind.startswith("glob"):
         import re2
 
-        return _regex("^" + re2.escape(text).replace(r"\*", ".*").replace(r"\?", ".") + "$")
+        escaped = re2.escape(text)
+        whole = escaped.replace(r"\*", ".*").replace(r"\?", ".")
+        last = escaped.replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+        return _regex(f"^{whole}$" if "/" in text else f"^{whole}$|/{last}$")
     part = text.lower()
     return lambda tag: part in tag.lower()
 

@@ -23,11 +23,22 @@ TAGS = ["critic/d_acc", "critic/score_diff", "critic/teacher_score_std", "actor/
         ("[", ["we[ird"]),
         ("a.b", ["a.b"]),
         ("?.b", ["a.b"]),
+        ("d_*", ["critic/d_acc"]),
+        ("?_acc", ["critic/d_acc"]),
+        ("score_*", ["critic/score_diff"]),
+        ("critic/d_*", ["critic/d_acc"]),
+        ("c*", TAGS[:3]),
+        ("/d_*", []),
         ("nothing", []),
     ],
 )
 def test_a_filter_is_a_part_of_a_name_a_glob_or_a_regular_expression(text: str, found: list[str]) -> None:
     assert [tag for tag in TAGS if matcher(text)(tag)] == found
+
+
+def test_a_glob_without_a_slash_looks_at_the_last_part_and_not_at_one_in_between() -> None:
+    tags = ["val/d_x/other", "val/d_x", "d_x/val"]
+    assert [tag for tag in tags if matcher("d_*")(tag)] == ["val/d_x", "d_x/val"]
 
 
 def test_a_broken_expression_says_so_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +57,7 @@ def test_a_broken_expression_says_why_in_words_not_in_bytes() -> None:
     ("text", "kind"),
     [
         ("score_[ts]", "part of a name"), ("d_acc", "part of a name"), ("", "part of a name"),
-        ("critic/*", "glob over the whole name"), ("?.b", "glob over the whole name"),
+        ("critic/*", "glob over the whole name"), ("?.b", "glob over the last part"),
         ("score_(t|s)", "regular expression"), ("d.*acc", "regular expression"),
     ],
 )  # fmt: skip

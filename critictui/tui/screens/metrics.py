@@ -34,6 +34,7 @@ class FilterInput(Supervised, Input):
 
 _AS = {
     "part of a name": "a part of a name",
+    "glob over the last part": "a glob over the last part of a name",
     "glob over the whole name": "a glob over the whole name",
     "regular expression": "a regular expression",
 }
@@ -58,8 +59,8 @@ class MetricsScreen(RunScreen):
 
     HELP = (
         "Every metric of the run. Arrows walk, page up and down turn pages, [ and ] go to the group before or after. "
-        "The filter takes part of a name, a glob (critic/*) or a regular expression (score_(mean|std)$). Enter shows "
-        "the metric on the full screen, p puts it on the dashboard."
+        "The filter takes part of a name, a glob (critic/*, d_*) or a regular expression (score_(mean|std)$). Enter "
+        "shows the metric on the full screen, p puts it on the dashboard."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         *keys.METRICS,
