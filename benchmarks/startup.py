@@ -1,22 +1,46 @@
-"""From the command to the first chart in a real terminal: a small run, and one with 1.2 million scalars.
+"""From the command to the first chart in a real terminal, beside the smallest app that Textual can show.
 
 python -m benchmarks.startup [RUN_DIR ...]
+
+Without arguments: a small run, one with 1.2 million scalars, and verl's largest event file where `CRITICTUI_DATA` names
+the folder with real runs. CPU seconds are those of the command, all threads, until the terminal has the chart.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.terminal import PtySession, terminal_env
 from benchmarks.terminal_bytes import step_line
 
-_ROUNDS = 5
+_ROUNDS = 7
+_HELLO = """
+from textual.app import App
+from textual.widgets import Static
+
+class Hello(App):
+    def compose(self):
+        yield Static("hello")
+
+Hello().run()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start: seconds from the start of the process until the screen shows what was waited for."""
+
+    wall: float
+    cpu: float
 
 
 def large_run(folder: Path, steps: int = 20_000, metrics: int = 60) -> Path:
@@ -44,26 +68,43 @@ def has_chart(sent: bytes) -> bool:
     return any("\u2801" <= c <= "\u28ff" for c in sent.decode("utf-8", "ignore"))
 
 
-def first_chart(run: Path, state: Path) -> float:
-    """Seconds from the start of the process to the first chart."""
-    code = (
-        "import sys; from pathlib import Path; from critictui.config import load_config; "
-        "from critictui.tui.app import watch; p = Path(sys.argv[1]); sys.exit(watch(p, load_config(p)))"
-    )
-    with PtySession([sys.executable, "-c", code, str(run)], 120, 36, terminal_env(state), Path.cwd()) as session:
-        if not session.pump(60, has_chart):
-            raise RuntimeError(f"{run}: no chart within a minute")
-        return time.monotonic() - session.started
+def has_hello(sent: bytes) -> bool:
+    """The peer has painted its only widget."""
+    return b"hello" in sent
+
+
+def started(command: Sequence[str], shown: Callable[[bytes], bool], state: Path) -> Start:
+    """Start the command in a terminal, wait until `shown`, end it."""
+    with PtySession(command, 120, 36, terminal_env(state), Path.cwd()) as session:
+        if not session.pump(60, shown):
+            raise RuntimeError(f"{' '.join(command)}: nothing on the screen within a minute")
+        return Start(time.monotonic() - session.started, session.cpu_seconds())
+
+
+def real_run() -> list[Path]:
+    """verl's largest event file, where there are real runs."""
+    data = os.environ.get("CRITICTUI_DATA")
+    files = [path for path in Path(data, "real/events/verl").rglob("events.*") if path.is_file()] if data else []
+    return [max(files, key=lambda path: path.stat().st_size)] if files else []
 
 
 def main() -> None:
-    """Measure and print the median and the best of five rounds."""
+    """Measure in turns, so that every round has its peer under the same load; print medians."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        runs = [Path(a) for a in sys.argv[1:]] or [small_run(base / "small"), large_run(base / "large")]
-        for run in runs:
-            rounds = [first_chart(run, base) for _ in range(_ROUNDS)]
-            print(f"{run.name:>24}: median {statistics.median(rounds):.2f} s, best {min(rounds):.2f} s")
+        runs = [Path(a) for a in sys.argv[1:]]
+        runs = runs or [small_run(base / "300 steps"), large_run(base / "1.2 million scalars"), *real_run()]
+        hello: list[Start] = []
+        found: dict[Path, list[Start]] = {run: [] for run in runs}
+        for _ in range(_ROUNDS):
+            hello.append(started([sys.executable, "-c", _HELLO], has_hello, base))
+            for run in runs:
+                found[run].append(started([sys.executable, "-m", "critictui", str(run)], has_chart, base))
+        print(f"{'':>24}   wall s: median, best   CPU s: median   CPU / smallest Textual app")
+        for name, starts in (("smallest Textual app", hello), *((run.name[:24], found[run]) for run in runs)):
+            wall, cpu = [s.wall for s in starts], statistics.median(s.cpu for s in starts)
+            ratio = statistics.median(s.cpu / peer.cpu for s, peer in zip(starts, hello, strict=True))
+            print(f"{name:>24}   {statistics.median(wall):14.2f} {min(wall):6.2f} {cpu:15.2f} {ratio:15.1f}")
 
 
 if __name__ == "__main__":
