@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 SLOW = ("torch", "transformers", "tensorboard", "pandas", "scipy", "pyarrow", "trl", "httpx", "re2", "pynvml", "PIL")
-LATER = ("numpy.ma", "numpy.random", "critictui.checkpoint.audit", "critictui.scoring.results", "critictui.health.judge")
+LATER = (
+    "numpy.ma",
+    "numpy.random",
+    "critictui.checkpoint.audit",
+    "critictui.scoring.results",
+    "critictui.health.judge",
+)
 FIRST_CHARTS = """
 import asyncio, sys, time
 from pathlib import Path
