@@ -38,11 +38,13 @@ class Alert:
     session: int = 0
     evidence: tuple[tuple[str, float], ...] = ()
     """Named figures for the detail screen: baseline, spread, sigma, n and the like."""
+    about: str = ""
+    """The series of fixed-set scores that it is about; its message names the set where there are several."""
 
     @property
     def key(self) -> str:
         """Identity of this onset: the same in an incremental run and in a batch replay."""
-        return f"{self.session}:{self.rule}:{self.metric}:{self.fired_step}"
+        return f"{self.session}:{self.rule}:{self.metric}:{self.fired_step}" + (f":{self.about}" if self.about else "")
 
     def to_json(self) -> dict[str, object]:
         """The contract's fields; a number that JSON has no sign for becomes 'nan', 'inf' or '-inf'."""
@@ -93,6 +95,8 @@ class FixedScore:
     """Spearman correlation of score with response length."""
     series: str
     """Fixed set and recipe; scores of different series are never joined."""
+    name: str = ""
+    """What the series is called, where a run has several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from critictui.health.alert import FixedScore
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def fixed_scores(results: Iterable[ScoreResult]) -> tuple[FixedScore, ...]:
     """One entry a result whose step is known, oldest step first."""
+    known = [result for result in results if result.step is not None]
+    names = names_of_series(known)
     scores = [
         FixedScore(
             step=result.step,
@@ -24,8 +27,33 @@ def fixed_scores(results: Iterable[ScoreResult]) -> tuple[FixedScore, ...]:
             pairs=result.pairs,
             length_bias=result.length_bias,
             series=result.series,
+            name=names.get(result.series, ""),
         )
-        for result in results
+        for result in known
         if result.step is not None
     ]
     return tuple(sorted(scores, key=lambda score: score.step))
+
+
+def names_of_series(results: Iterable[ScoreResult]) -> Mapping[str, str]:
+    """What each series is called where there are several: its set's file, its recipe, whichever differs.
+
+    Files of one name are told apart by the first digits of their hash.
+    """
+    first = {result.series: result for result in results}
+    if len(first) < 2:
+        return {}
+    from critictui.scoring.recipe import PRESETS, recipe_from
+
+    files = {result.fixed_set.sha256: PurePath(result.fixed_set.path).name for result in first.values()}
+    recipes = {series: recipe_from(result.recipe) for series, result in first.items()}
+    names: dict[str, str] = {}
+    for series, result in first.items():
+        digest = result.fixed_set.sha256
+        file = files[digest]
+        said = [file if list(files.values()).count(file) == 1 else f"{file} {digest[:6]}"] if len(files) > 1 else []
+        if len(set(recipes.values())) > 1:
+            recipe = recipes[series]
+            said.append(next((name for name, preset in PRESETS.items() if preset == recipe), f"recipe {recipe.id}"))
+        names[series] = ", ".join(said)
+    return names
