@@ -25,7 +25,8 @@ from critictui.tui.depth import FixedColours, depth_of
 from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
 from critictui.tui.messages import GpuRead, SnapshotTaken
-from critictui.tui.navigation import Severity, Shell
+from critictui.tui.navigation import Shell
+from critictui.tui.said import SECONDS, Severity
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.state import ScreenState, load_state, save_state, state_path
 from critictui.tui.supervised import log_error
@@ -119,12 +120,17 @@ class CriticApp(Shell):
     def on_mount(self) -> None:
         """Notices are there from the first frame on."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
-        for notice in (*self.config.notices, *self._theme_notices, self._state_notice):
-            if notice:
-                self.say(notice, "warning")
+        notices = [n for n in (*self.config.notices, *self._theme_notices, self._state_notice) if n]
         unknown = keys.unknown_ids(self.config.keys)
         if unknown:
-            self.say(f"keys: there is no {', '.join(unknown)}; press ? for those that exist", "warning")
+            notices.append(f"keys: there is no {', '.join(unknown)}; ? names each key's id behind it")
+        if len(notices) == 1:
+            self.say(notices[0], "warning")
+        elif notices:
+            for notice in notices:
+                self.keep_said(notice, "warning")
+            text = f"{self.glyphs.warning} {len(notices)} settings or files were not taken; i tells which and why"
+            self.notify(text, severity="warning", timeout=SECONDS["warning"], markup=False)
 
     def on_ready(self) -> None:
         """The first frame is painted: read on. Garbage is collected again once the first charts are there."""

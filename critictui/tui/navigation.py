@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
@@ -19,6 +19,7 @@ from critictui.run.text import sanitise
 from critictui.tui.chart.model import View
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.gpu import GpuMemory
+from critictui.tui.said import MOST_KEPT, SECONDS, Said, Severity
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.state import ScreenState
 from critictui.tui.supervised import Supervised
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
     from critictui.tui.evaluation.bench import Bench
 
-Severity = Literal["information", "warning", "error"]
 _EVALUATE = "critictui.tui.evaluate"
 
 
@@ -76,11 +76,20 @@ class Shell(Supervised, App[None]):
     frozen_clock: float | None = None
     bench: Bench | None = None
     """Where scores, diagnoses and explanations are made; None until the first one is asked for."""
+    said: tuple[Said, ...] = ()
+    """Warnings and errors of this session, the newest last."""
     _offered: bool = False
 
     def say(self, text: str, severity: Severity = "information") -> None:
-        """A toast; any text is safe in it."""
-        self.notify(sanitise(text, 600), severity=severity, markup=False)
+        """A toast over the last line; any text is safe in it. What is more than information is kept as well."""
+        self.keep_said(text, severity)
+        sign = {"warning": f"{self.glyphs.warning} ", "error": f"{self.glyphs.critical} "}.get(severity, "")
+        self.notify(sign + sanitise(text, 600), severity=severity, timeout=SECONDS[severity], markup=False)
+
+    def keep_said(self, text: str, severity: Severity) -> None:
+        """For the facts, without a toast."""
+        if severity != "information":
+            self.said = (*self.said, Said(self.now(), severity, text))[-MOST_KEPT:]
 
     def report(self, error: Exception, where: str) -> None:
         """An error that nobody expected; the app says it and goes on."""
