@@ -109,7 +109,9 @@ def training_for(
     elif scenario == "inverted":
         base = replace(base, onset=1)
     elif scenario == "memorise":
-        base = replace(base, batch=16, prompts=16 * middle, notes=True, ppo_epochs=3, embedding_lr=0.1)
+        # a note reaches the value at EOS at once; more updates on one batch undo each other there
+        updates = 1 if changes.get("pooling") == "last" else 3
+        base = replace(base, batch=16, prompts=16 * middle, notes=True, ppo_epochs=updates, embedding_lr=0.1)
     elif scenario == "restart":
         base = replace(base, kill_at=middle + max(1, base.save_every // 2))
     return replace(base, **changes)
