@@ -198,15 +198,18 @@ def design_effect(pairs: Pairs, ties: Ties = "report") -> float:
 
     By linearisation over prompts; NaN with fewer than two prompts, 1 where all pairs agree.
     """
-    outcome, counts = _outcomes(pairs, ties)
+    return _inflation(*_outcomes(pairs, ties), pairs.prompt)
+
+
+def _inflation(values: Floats, counts: Floats, cluster: Ints) -> float:
+    """The design effect of sum(values) / sum(counts)."""
     n = float(counts.sum())
-    names, index = np.unique(pairs.prompt, return_inverse=True)
+    names, index = np.unique(cluster, return_inverse=True)
     if len(names) < 2 or n == 0:
         return math.nan
-    share = float(outcome.sum()) / n
-    residual = np.bincount(index, weights=outcome - share * counts, minlength=len(names))
-    clustered = len(names) / (len(names) - 1) * float(np.sum(residual**2)) / n**2
-    simple = share * (1 - share) / n
+    residual = values - float(values.sum()) / n * counts
+    clustered = len(names) / (len(names) - 1) * float(np.sum(np.bincount(index, weights=residual) ** 2))
+    simple = float(np.sum(residual**2))
     return max(1.0, clustered / simple) if simple > 0 else 1.0
 
 
@@ -255,7 +258,8 @@ class PairedComparison:
     p_value: float
     """Exact two-sided McNemar; it takes pairs for independent."""
     smallest_difference: float
-    """Of d_acc, found 80 % of the time at the 5 % level with this many pairs and this much disagreement."""
+    """Of d_acc, found 80 % of the time at the 5 % level with this many pairs, as far as those of one prompt tell
+    different things, and this much disagreement."""
 
     def to_dict(self) -> dict[str, object]:
         """As the result file holds it."""
@@ -285,6 +289,7 @@ def compare_paired(this: Pairs, other: Pairs, *, seed: int = 0) -> PairedCompari
     margin = this.difference[mine] - other.difference[theirs]
     ones, prompt = np.ones(n), this.prompt[mine]
     discordance = (gained + lost) / n if n else math.nan
+    effect = _inflation(change, ones, prompt)
     return PairedComparison(
         pairs=n,
         d_acc_difference=float(np.mean(change)) if n else math.nan,
@@ -294,7 +299,9 @@ def compare_paired(this: Pairs, other: Pairs, *, seed: int = 0) -> PairedCompari
         gained=gained,
         lost=lost,
         p_value=mcnemar(gained, lost),
-        smallest_difference=smallest_difference(n, max(discordance, 1 / n) if n else math.nan),
+        smallest_difference=smallest_difference(
+            n / effect if effect >= 1 else n, max(discordance, 1 / n) if n else math.nan
+        ),
     )
 
 

@@ -170,6 +170,18 @@ def test_the_smallest_difference_solves_its_formula(pairs: int, discordance: flo
         assert math.sqrt(pairs) * d == pytest.approx(needed, rel=1e-4)
 
 
+def test_pairs_that_tell_the_same_make_a_change_harder_to_see(
+    make_rows: Callable[..., list[ResponseRow]],
+) -> None:
+    before = make_rows([(1.0, [0.0] * 4)] * 100 + [(0.0, [1.0] * 4)] * 100)
+    after = make_rows([(1.0, [0.0] * 4)] * 130 + [(0.0, [1.0] * 4)] * 70)
+    copies = statistics.compare_paired(*map(statistics.pairs_of, (after, before)))
+    single = [row for rows in (after, before) for row in [[r for r in rows if r.role == "teacher" or r.index == 0]]]
+    once = statistics.compare_paired(*map(statistics.pairs_of, single))
+    assert (copies.pairs, once.pairs) == (800, 200)
+    assert copies.smallest_difference == pytest.approx(once.smallest_difference, rel=0.05)
+
+
 def test_shorter_wins_knows_nothing_but_length(make_rows: Callable[..., list[ResponseRow]]) -> None:
     rows = make_rows([(0, [1, 1, 1])], lengths=[(10, [12, 10, 3])])
     assert statistics.shorter_wins(statistics.pairs_of(rows)) == 0.5
