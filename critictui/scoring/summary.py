@@ -169,6 +169,14 @@ def widest_interval(result: ScoreResult) -> tuple[float, float]:
 
 
 def in_words(result: ScoreResult) -> str:
+def _counted(result: ScoreResult) -> str:
+    """What d_acc is a share of."""
+    left_out = result.recipe.get("ties", "report") == "report" and math.isfinite(result.tie_rate)
+    ties = round(result.tie_rate * result.pairs) if left_out else 0
+    said = f"{result.pairs - ties} pairs of {result.prompts} prompts"
+    return f"{said} ({ties} {'tie' if ties == 1 else 'ties'} left out)" if ties else said
+
+
     """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
     low, high = widest_interval(result)
     if not math.isfinite(result.d_acc):
@@ -184,7 +192,7 @@ def in_words(result: ScoreResult) -> str:
     teacher = f"teacher {result.teacher_score_mean:.3f} (std {result.teacher_score_std:.3f})"
     student = f"student {result.student_score_mean:.3f} (std {result.student_score_std:.3f})"
     lines = [
-        f"{step}: {first}, {result.pairs} pairs of {result.prompts} prompts",
+        f"{step}: {first}, {_counted(result)}",
         f"margin {result.score_diff:.3f}, {teacher}, {student}, AUC {result.auc:.3f}",
         "token values mean {mean:.3f}, std {std:.3f}, {min:.3f} to {max:.3f}".format(**spread),
     ]

@@ -225,5 +225,7 @@ def test_the_words_tell_chance_from_inversion_and_from_skill(
     assert "inverted" in said(20, 80)
     assert "step 310: d_acc 80.0%" in said(80, 20)
     assert "chance" not in said(80, 20)
+    ties, _ = make_result([(1.0, [0.0]), (0.0, [1.0, 1.0]), (2.0, [2.0])])
+    assert in_words(ties).splitlines()[0].endswith(", 3 pairs of 3 prompts (1 tie left out)")
     empty, _ = make_result([(math.nan, [1.0])])
     assert "no accuracy" in in_words(empty)
