@@ -15,6 +15,7 @@ from critictui.monitor.guard import Guard
 
 if TYPE_CHECKING:
     from critictui.checkpoint.checkpoint import Audit, Checkpoint
+    from critictui.scoring.comparison import Comparisons
     from critictui.scoring.result import ScoreResult
     from critictui.scoring.results import ResultsFolder
 
@@ -48,6 +49,7 @@ class _Looked:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.results: ResultsFolder | None = None
+        self._comparisons: Comparisons | None = None
         self.facts = SideFacts()
         self.guard = Guard()
         self.checkpoints_at = 0.0
@@ -59,11 +61,13 @@ class _Looked:
     def look(self) -> bool:
         """Whether anything is different from the last look."""
         from critictui.checkpoint.find import find_checkpoints
+        from critictui.scoring.comparison import Comparisons
         from critictui.scoring.results import ResultsFolder
 
         before = self.facts
         results = self.results = self.results or ResultsFolder(self.run_dir)
-        scores = self.guard.call("scores", results.poll, before.scores)
+        comparisons = self._comparisons = self._comparisons or Comparisons()
+        scores = self.guard.call("scores", lambda: comparisons.of(results.poll()), before.scores)
         checkpoints: Sequence[Checkpoint] = before.checkpoints
         if self._due(before):
             began = time.monotonic()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from critictui.scoring import statistics
+from critictui.scoring.comparison import compared, comparison_words
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
 from critictui.scoring.statistics import Pairs
@@ -168,7 +169,6 @@ def widest_interval(result: ScoreResult) -> tuple[float, float]:
     return low, high
 
 
-def in_words(result: ScoreResult) -> str:
 def _counted(result: ScoreResult) -> str:
     """What d_acc is a share of."""
     left_out = result.recipe.get("ties", "report") == "report" and math.isfinite(result.tie_rate)
@@ -177,6 +177,7 @@ def _counted(result: ScoreResult) -> str:
     return f"{said} ({ties} {'tie' if ties == 1 else 'ties'} left out)" if ties else said
 
 
+def in_words(result: ScoreResult) -> str:
     """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
     low, high = widest_interval(result)
     if not math.isfinite(result.d_acc):
@@ -196,7 +197,10 @@ def _counted(result: ScoreResult) -> str:
         f"margin {result.score_diff:.3f}, {teacher}, {student}, AUC {result.auc:.3f}",
         "token values mean {mean:.3f}, std {std:.3f}, {min:.3f} to {max:.3f}".format(**spread),
     ]
-    smallest = result.extra.get("smallest_difference")
+    lines += [words for words in (comparison_words(result),) if words]
+    found, smallest = compared(result), result.extra.get("smallest_difference")
+    if found is not None and math.isfinite(found.smallest):
+        smallest = found.smallest  # what two checkpoints really disagreed in says more than what is usual
     if isinstance(smallest, float) and math.isfinite(smallest):
         lines.append(f"a change of d_acc below {smallest * 100:.1f} points would go unseen on this set")
     lines += [f"! {warning}" for warning in result.warnings]

@@ -14,14 +14,14 @@ from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.checkpoint.find import resolve_target
 from critictui.scoring import memory
+from critictui.scoring.comparison import with_comparison
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Finished, Job, Progress
 from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import Recipe, ScoringError, recipe_from
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import result_to_json
-from critictui.scoring.results import NotSavedError, ResultsFolder, read_rows, save_result, unsaved_rows
-from critictui.scoring.statistics import compare_paired, pairs_of
+from critictui.scoring.results import NotSavedError, ResultsFolder, save_result, unsaved_rows
 from critictui.worker.backbone import import_transformers
 from critictui.worker.jobs_table import Tell
 from critictui.worker.load import load_critic
@@ -55,7 +55,9 @@ def run(job: Job, tell: Tell) -> Finished:
     result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=reporter(tell, "score"))
     critic.verify()
     seconds = {**result.seconds, "total": time.monotonic() - started}
-    result = _against_previous(replace(result, seconds=seconds), rows, job.run_dir)
+    result = replace(result, seconds=seconds)
+    if job.run_dir:
+        result = with_comparison(result, rows, ResultsFolder(Path(job.run_dir)).poll())
     return save(job, result, rows, tell)
 
 
@@ -125,32 +127,6 @@ def reporter(tell: Tell, phase: str) -> Any:
         tell(Progress(phase, done, total, rate, (total - done) / rate if rate > 0 else None))
 
     return report
-
-
-def _against_previous(result: ScoreResult, rows: list[ResponseRow], run_dir: str) -> ScoreResult:
-    """Add the comparison with the newest earlier checkpoint that was scored on the same set by the same recipe."""
-    if not run_dir or result.step is None:
-        return result
-    earlier = [
-        other
-        for other in ResultsFolder(Path(run_dir)).poll()
-        if other.series == result.series and other.step is not None and other.step < result.step
-    ]
-    if not earlier:
-        return result
-    previous = earlier[-1]
-    try:
-        theirs = pairs_of(read_rows(previous))
-    except ScoringError as error:
-        return replace(result, warnings=(*result.warnings, f"not compared with step {previous.step}: {error}"))
-    comparison = compare_paired(pairs_of(rows), theirs)
-    entry = {
-        "step": previous.step,
-        "checkpoint_fingerprint": previous.checkpoint_fingerprint,
-        "d_acc": previous.d_acc,
-        **comparison.to_dict(),
-    }
-    return replace(result, extra={**result.extra, "previous": entry})
 
 
 def save(job: Job, result: ScoreResult, rows: list[ResponseRow], tell: Tell) -> Finished:

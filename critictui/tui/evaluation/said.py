@@ -3,97 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from textual.content import Content
 
+from critictui.scoring.comparison import compared, p_words, points
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.summary import in_words
 from critictui.tui import words
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.text import lines, plain
 from critictui.tui.widgets.rows import cells
-
-LEVEL = 0.05
-"""Below this p-value a difference is called real."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A result against the one scored before it on the same pairs (from the result's file, which is foreign text)."""
-
-    step: int
-    d_acc: float
-    """Difference of d_acc; positive favours this result."""
-    low: float
-    high: float
-    margin: float
-    p_value: float
-    smallest: float
-    """The smallest difference that these pairs could have shown."""
-    pairs: int
-
-    @property
-    def real(self) -> bool:
-        """Whether chance is an unlikely explanation."""
-        return self.p_value < LEVEL
-
-
-def compared(score: ScoreResult) -> Compared | None:
-    """The comparison that the worker made, None where there is none or it is not one."""
-    raw = score.extra.get("previous")
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("step"), int):
-        return None
-    low, high = _pair(raw.get("d_acc_difference_ci"))
-    pairs = raw.get("pairs")
-    return Compared(
-        step=raw["step"],
-        d_acc=_number(raw.get("d_acc_difference")),
-        low=low,
-        high=high,
-        margin=_number(raw.get("margin_difference")),
-        p_value=_number(raw.get("p_value")),
-        smallest=_number(raw.get("smallest_difference")),
-        pairs=pairs if isinstance(pairs, int) else 0,
-    )
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _pair(value: object) -> tuple[float, float]:
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return _number(value[0]), _number(value[1])
-    return math.nan, math.nan
-
-
-def points(share: float) -> str:
-    """A difference of shares as `+2.1`."""
-    return f"{share * 100:+.1f}" if math.isfinite(share) else "-"
-
-
-def p_words(p: float) -> str:
-    """`p = 0.18`, `p < 0.001`."""
-    if not math.isfinite(p):
-        return "p unknown"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def comparison_words(score: ScoreResult) -> str:
-    """The comparison as a sentence; empty where there is none."""
-    found = compared(score)
-    if found is None:
-        return ""
-    verdict = "a real change" if found.real else "no change that could be told from chance"
-    smallest = f"; below {found.smallest * 100:.1f} points it would go unseen" if math.isfinite(found.smallest) else ""
-    span = f" ({points(found.low)} to {points(found.high)})" if math.isfinite(found.low) else ""
-    return (
-        f"against step {found.step}: d_acc {points(found.d_acc)} points{span}, McNemar {p_words(found.p_value)}, "
-        f"{found.pairs} pairs: {verdict}{smallest}"
-    )
-
 
 HEADINGS = ("step", "d_acc", "margin", "against the step before", "pairs", "set and recipe")
 
@@ -137,6 +57,8 @@ def _against(score: ScoreResult) -> Content:
     found = compared(score)
     if found is None:
         return plain("first of its set", "$foreground-muted")
+    if not found.pairs:
+        return plain(f"not compared with {found.step}", "$foreground-muted")
     style = ("$text-success" if found.d_acc > 0 else "$text-error") if found.real else "$foreground-muted"
     real = "" if found.real else ", chance"
     return plain(f"{points(found.d_acc)} pts, {p_words(found.p_value)}{real}", style)
@@ -149,9 +71,6 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
         warning = line.startswith("! ")
         text = f"{glyphs.warning} {line[2:]}" if warning else line
         said.append(plain(text, "$text-warning" if warning else "bold" if number == 0 else ""))
-    comparison = comparison_words(score)
-    if comparison:
-        said.append(plain(comparison))
     known = math.isfinite(score.length_bias)
     bias = (
         f"length bias {words.number(score.length_bias) if known else 'unknown'} (rank correlation of score and length)"
@@ -168,6 +87,16 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     where = f"saved: {score.path}" if score.path is not None else "not saved yet: kept in memory, and tried again"
     said.append(plain(where, "$foreground-muted" if score.path is not None else "$text-warning"))
     return lines(said)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+
+
+def _pair(value: object) -> tuple[float, float]:
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return _number(value[0]), _number(value[1])
+    return math.nan, math.nan
 
 
 def history(scores: Sequence[ScoreResult], unsaved: Sequence[ScoreResult]) -> list[ScoreResult]:

@@ -15,12 +15,13 @@ from textual.widgets import Input
 from critictui.diagnosis.finding import Diagnosis, Explanation
 from critictui.diagnosis.script import DiagnosisError
 from critictui.monitor.snapshot import Snapshot
+from critictui.scoring.comparison import comparison_words
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluation.inquiries import question_from
 from critictui.tui.evaluation.items import diagnosis_items, explanation_items, item_line, profile_chart, ways_table
 from critictui.tui.evaluation.pairs import chosen_pairs, pairs_of_rows
-from critictui.tui.evaluation.said import comparison_words, score_line
+from critictui.tui.evaluation.said import score_line
 from critictui.tui.glyphs import ASCII, UNICODE
 from critictui.tui.screens.diagnosis import DiagnosisScreen, SamplesScreen
 from critictui.tui.screens.pairs import PairScreen, PairsScreen
@@ -134,8 +135,8 @@ async def test_enter_on_a_scored_checkpoint_shows_its_score(scored: Snapshot, sh
     [
         ("x", "first of its set"),
         ({"step": "x"}, "first of its set"),
-        ({"step": 3}, "- pts, p unknown"),
-        ({"step": 3, "p_value": "x", "d_acc_difference_ci": [None, 1]}, "- pts, p unknown"),
+        ({"step": 3}, "not compared with 3"),
+        ({"step": 3, "pairs": 4, "p_value": "x", "d_acc_difference_ci": [None, 1]}, "- pts, p unknown"),
     ],
 )
 def test_a_foreign_comparison_in_a_result_file_harms_nothing(
