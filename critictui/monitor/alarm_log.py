@@ -1,4 +1,4 @@
-"""The alarm log on disk: alerts in, one JSON line a change of state, whoever watches and however often."""
+"""The alarm log on disk: alerts and what the user has acknowledged in, one JSON line a change, whoever watches."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from critictui.health.alert import Alert
+from critictui.health.alert import Alert, Severity
+from critictui.monitor.acknowledgement import Acknowledgement, acknowledgement_in
 
 Change = tuple[str, str, str]
 
@@ -51,7 +53,7 @@ class AlarmLog:
 
     A change is one (key, state, severity), written once: it is looked for in the file first, under an advisory lock, so
     restarts and other monitors of the run neither double nor lose a line. A line that a full disk did not take is kept
-    and tried again.
+    and tried again. What was acknowledged or snoozed is a line too, and holds for every monitor of the run.
     """
 
     def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
@@ -60,6 +62,7 @@ class AlarmLog:
         self._known: set[Change] = set()
         self._read: dict[Path, int] = {}
         self._waiting: dict[Change, dict[str, object]] = {}
+        self._acknowledged: dict[str, Acknowledgement] = {}
         self._retry_at = 0.0
         self._problem = ""
 
@@ -77,7 +80,9 @@ class AlarmLog:
         """What the user must know: lines that are not on disk yet. Empty when all is well."""
         if not self._waiting:
             return ""
-        return f"alarm log {self.path}: {self._problem}; {len(self._waiting)} lines are kept and tried again"
+        n = len(self._waiting)
+        lines = "1 line is" if n == 1 else f"{n} lines are"
+        return f"alarm log {self.path}: {self._problem}; {lines} kept and tried again"
 
     def record(self, alerts: Sequence[Alert]) -> list[Alert]:
         """Note the present states; returns the alerts whose change nobody had written down before."""
@@ -92,6 +97,25 @@ class AlarmLog:
             self._waiting[change_of(alert)] = line_of(alert, now)
         self.flush()
         return fresh
+
+    def acknowledge(self, key: str, severity: Severity | None, seconds: float = math.inf) -> None:
+        """The user has seen this alert, or wants it quiet for so many seconds."""
+        self._read_all()
+        one = Acknowledgement(key, severity, time.time(), seconds)
+        self._acknowledged[key] = one
+        line = one.to_line()
+        self._waiting[key, str(line["state"]), str(line["time"])] = line  # never what another monitor has written
+        self.flush()
+
+    def acknowledged(self, alerts: Sequence[Alert]) -> frozenset[str]:
+        """Keys of what is quiet now: said to this monitor, to another one, or before a restart."""
+        if alerts:  # nothing is read before there is something to be quiet about
+            self._read_all()
+        if not self._acknowledged:
+            return frozenset()
+        now = time.time()
+        severities = {alert.key: alert.severity for alert in alerts}
+        return frozenset(key for key, one in self._acknowledged.items() if one.holds(severities.get(key), now))
 
     def flush(self) -> None:
         """Try to write what is waiting; at most every few seconds after a failure."""
@@ -140,8 +164,14 @@ class AlarmLog:
             raise
 
     def _read_all(self) -> None:
+        """Take in what others have added: where nothing has grown, two looks at the size of a file."""
         for path in self._paths:
-            self._known |= self._read_file(path)
+            try:
+                grown = path.stat().st_size != self._read.get(path, 0)
+            except OSError:
+                continue
+            if grown:
+                self._known |= self._read_file(path)
 
     def _read_file(self, path: Path) -> set[Change]:
         """The changes that others wrote since the last look."""
@@ -166,4 +196,10 @@ class AlarmLog:
                 change = (value.get("key"), value.get("state"), value.get("severity"))
                 if all(isinstance(part, str) for part in change):
                     found.add(change)  # type: ignore[arg-type]
+                self._take(acknowledgement_in(value))
         return found
+
+    def _take(self, one: Acknowledgement | None) -> None:
+        """The newest one of a key stands."""
+        if one is not None and (one.key not in self._acknowledged or one.at >= self._acknowledged[one.key].at):
+            self._acknowledged[one.key] = one

@@ -65,7 +65,6 @@ class Monitor:
         self._main: Path | None = None
         self._chosen = False
         self._overlaid: tuple[Path, ...] = ()
-        self._quiet_until: dict[str, float] = {}
         self._version = 0
         self._changed = True
         self._posted_at = -math.inf
@@ -112,14 +111,17 @@ class Monitor:
         self._order(order)
 
     def acknowledge(self, key: str) -> None:
-        """The user knows of this alert."""
+        """The user knows of this alert of the selected run."""
         self.snooze(key, math.inf)
 
     def snooze(self, key: str, seconds: float) -> None:
-        """Say nothing of this alert for a while."""
+        """Say nothing of this alert of the selected run for a while."""
+        run = self._main
 
         def order() -> None:
-            self._quiet_until[key] = time.monotonic() + seconds
+            watch = self._watches.get(run) if run is not None else None
+            if watch is not None:
+                watch.acknowledge(key, seconds)
 
         self._order(order)
 
@@ -216,7 +218,8 @@ class Monitor:
             watch.news.clear()
         if self._rows.wait <= 0 and not self._filling:
             self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)
-        seen = (self._scanner.runs, self._notices(), self._quiet(), self._scanner.scanned if self._scanning else 0)
+        acknowledged = [watch.acknowledged for watch in self._watches.values()]
+        seen = (self._scanner.runs, self._notices(), acknowledged, self._scanner.scanned if self._scanning else 0)
         self._changed |= seen != self._seen
         self._seen = seen
         return self._filling or searching
@@ -262,10 +265,6 @@ class Monitor:
 
     # What goes out.
 
-    def _quiet(self) -> frozenset[str]:
-        now = time.monotonic()
-        return frozenset(key for key, until in self._quiet_until.items() if until > now)
-
     def _notices(self) -> tuple[str, ...]:
         parts = (self._scanner.notices, (self._bell.notice,), self._notifier.notices, self._guard.notices)
         watches = (watch.notices for watch in self._watches.values())
@@ -284,10 +283,9 @@ class Monitor:
 
     def _snapshot(self) -> Snapshot:
         self._version += 1
-        quiet = self._quiet()
         watched: dict[Path, WatchedRun] = {}
         for path, watch in self._watches.items():
-            state = watch.state(quiet)
+            state = watch.state()
             if state is not None:
                 watched[path] = state
         return Snapshot(

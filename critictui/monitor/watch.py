@@ -127,7 +127,17 @@ class Watch:
             self.news.extend(alert for alert in fresh if alert.state == "firing")
         return before != self.judgement
 
-    def state(self, acknowledged: frozenset[str]) -> WatchedRun | None:
+    def acknowledge(self, key: str, seconds: float) -> None:
+        """The user has seen this alert, or wants it quiet for so long; infinite for good."""
+        severity = next((alert.severity for alert in self.judgement.alerts if alert.key == key), None)
+        self._log.acknowledge(key, severity, seconds)
+
+    @property
+    def acknowledged(self) -> frozenset[str]:
+        """Keys of the alerts that are quiet now."""
+        return self._log.acknowledged(self.judgement.alerts)
+
+    def state(self) -> WatchedRun | None:
         """As the snapshot holds it."""
         if self.run is None:
             return None
@@ -137,7 +147,7 @@ class Watch:
             checkpoints=self._side.checkpoints,
             audits=dict(self._side.audits),
             scores=self._side.scores,
-            acknowledged=acknowledged,
+            acknowledged=self.acknowledged,
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,113 @@ def test_an_alert_that_becomes_critical_while_it_fires_is_logged_again(tmp_path)
     assert AlarmLog(tmp_path).record([first, worse]) == []
     written = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert [line["severity"] for line in written] == ["warning", "critical"]
+
+
+def test_what_was_acknowledged_stays_so_after_a_restart_and_for_other_monitors(tmp_path: Path) -> None:
+    there_before, log = AlarmLog(tmp_path), AlarmLog(tmp_path)
+    alerts = [alert(1), alert(2)]
+    assert log.record(alerts)
+    assert there_before.acknowledged(alerts) == frozenset()
+    log.acknowledge(alert(1).key, "warning")
+    for one in (log, there_before, AlarmLog(tmp_path)):
+        assert one.acknowledged(alerts) == {alert(1).key}
+    assert [path.name for path in tmp_path.rglob("*")] == ["critictui", "alarms.jsonl"]
+    written = lines(log.path)[-1]
+    assert (written["key"], written["state"], written["severity"]) == (alert(1).key, "acknowledged", "warning")
+
+
+def test_an_alert_that_has_grown_worse_is_not_acknowledged_any_more(tmp_path: Path) -> None:
+    AlarmLog(tmp_path).acknowledge(alert(1).key, "warning")
+    log = AlarmLog(tmp_path)
+    assert log.acknowledged([alert(1)]) == {alert(1).key}
+    worse = replace(alert(1), severity="critical")
+    assert log.acknowledged([worse]) == frozenset()
+    log.acknowledge(worse.key, worse.severity)
+    assert AlarmLog(tmp_path).acknowledged([worse]) == {worse.key}
+
+
+def test_a_snooze_ends_when_it_is_over_also_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(alarm_log.time, "time", lambda: now[0])
+    AlarmLog(tmp_path).acknowledge(alert(1).key, "warning", 3600.0)
+    log = AlarmLog(tmp_path)
+    for moment, quiet in ((1000.0, True), (4599.0, True), (4601.0, False), (-3000.0, False)):
+        now[0] = moment
+        assert (log.acknowledged([alert(1)]) == {alert(1).key}) is quiet, moment
+    now[0] = 5000.0
+    log.acknowledge(alert(1).key, "warning", 3600.0)
+    assert AlarmLog(tmp_path).acknowledged([alert(1)]) == {alert(1).key}
+    assert len(lines(log.path)) == 2
+
+
+def test_the_last_key_press_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(alarm_log.time, "time", lambda: now[0])
+    log = AlarmLog(tmp_path)
+    log.acknowledge(alert(1).key, "warning")
+    now[0] = 1001.0
+    log.acknowledge(alert(1).key, "warning", 60.0)
+    now[0] = 2000.0
+    assert log.acknowledged([alert(1)]) == AlarmLog(tmp_path).acknowledged([alert(1)]) == frozenset()
+
+
+def test_a_read_only_run_keeps_what_was_acknowledged_elsewhere(tmp_path: Path, state_home: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    AlarmLog(run, read_only=True).acknowledge(alert(1).key, "warning")
+    assert list(run.iterdir()) == []
+    log = AlarmLog(run, read_only=True)
+    assert log.acknowledged([alert(1)]) == {alert(1).key}
+    assert log.path.is_relative_to(state_home)
+
+
+def test_an_acknowledgement_that_a_full_disk_did_not_take_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AlarmLog(tmp_path)
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(alarm_log.os, "write", full)
+    log.acknowledge(alert(1).key, "warning")
+    assert log.acknowledged([alert(1)]) == {alert(1).key}
+    assert "1 line" in log.notice
+    monkeypatch.setattr(alarm_log.os, "write", real)
+    monkeypatch.setattr(log, "_retry_at", 0.0)
+    log.flush()
+    assert AlarmLog(tmp_path).acknowledged([alert(1)]) == {alert(1).key}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"state": "acknowledged"},
+        {"state": "acknowledged", "time": True},
+        {"state": "snoozed", "time": 10.0},
+        {"state": "snoozed", "time": 10.0, "seconds": -5},
+        {"state": "snoozed", "time": 10.0, "seconds": "long"},
+        {"state": "snoozed", "time": 1e300, "seconds": 1e300},
+        {"state": "firing", "time": 10.0},
+    ],
+)
+def test_a_line_that_is_no_acknowledgement_makes_nothing_quiet(tmp_path: Path, line: dict[str, object]) -> None:
+    path = tmp_path / "critictui" / "alarms.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"key": alert(1).key, "severity": "critical", **line}) + "\n")
+    assert AlarmLog(tmp_path).acknowledged([alert(1)]) == frozenset()
+
+
+def test_a_monitor_that_is_started_again_knows_what_was_acknowledged(
+    watching: Any, run_dir: Path, write_steps: Callable[..., None]
+) -> None:
+    write_steps(run_dir, 1, 80)
+    write_steps(run_dir, 81, 100, margin=0.0)
+    first, listener = watching(run_dir)
+    key = listener.until(lambda s: s.main is not None and s.main.judgement.alerts).main.judgement.alerts[0].key
+    first.acknowledge(key)
+    listener.until(lambda s: s.main.acknowledged == {key})
+    first.stop()
+    _, again = watching(run_dir)
+    assert again.until(lambda s: s.main is not None and s.main.judgement.alerts).main.acknowledged == {key}

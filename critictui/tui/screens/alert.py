@@ -13,10 +13,9 @@ from textual.content import Content
 from critictui.health.alert import Alert
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.tui import keys, words
-from critictui.tui.chart.model import Reference
 from critictui.tui.chart.widget import Chart
 from critictui.tui.glyphs import Glyphs
-from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel
+from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel, threshold_of
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import EMPTY, joined, lines, plain, set_title
 from critictui.tui.widgets.header import STYLES
@@ -31,7 +30,8 @@ class AlertScreen(RunScreen):
     HELP = (
         "One alert. The chart is the metric that the rule judged, with its threshold and the cursor at the step where "
         "the change is believed to begin. 'Fired' is the step whose data made the rule sure; between the two lies its "
-        "delay. An acknowledged alert stays in the list and counts no more."
+        "delay. An acknowledged alert stays in the list and counts no more, after a restart either, unless it grows "
+        "worse."
     )
     BINDINGS: ClassVar[list[BindingType]] = [*keys.ALERT]
     AUTO_FOCUS = "#evidence"
@@ -114,7 +114,9 @@ def evidence_panel(snapshot: Snapshot, alert: Alert) -> Panel | None:
 
 
 def _with_threshold(panel: Panel, alert: Alert) -> Panel:
-    line = Reference(alert.threshold, "threshold", "threshold")
+    line = threshold_of(alert)
+    if line is None:
+        return panel
     others = [r for r in panel.data.references if (r.kind, r.value) != (line.kind, line.value)]
     return replace(panel, data=replace(panel.data, references=(*others, line)))
 
