@@ -119,7 +119,7 @@ class CriticApp(Shell):
 
     def on_mount(self) -> None:
         """Notices are there from the first frame on."""
-        self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
+        self.theme_changed_signal.subscribe(self, lambda theme: self.remember_theme(theme.name))
         notices = [n for n in (*self.config.notices, *self._theme_notices, self._state_notice) if n]
         unknown = keys.unknown_ids(self.config.keys)
         if unknown:
@@ -298,9 +298,11 @@ class CriticApp(Shell):
         self.theme = wanted
         return notices
 
-    def _remember_theme(self, name: str) -> None:
-        """Not on a terminal of sixteen colours: what is chosen there is no matter of taste."""
-        if self.depth != "16" and name != (self.state.theme or self.config.theme):
+    def remember_theme(self, name: str | None) -> None:
+        """Not while one only looks, and not on a terminal of sixteen colours: there it is no matter of taste."""
+        if name is None or self.depth == "16" or getattr(self.screen, "previewing", False):
+            return
+        if name != (self.state.theme or self.config.theme):
             self.keep(replace(self.state, theme=name, configured_theme=self.config.theme))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

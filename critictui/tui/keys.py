@@ -85,6 +85,11 @@ SCORE_DIALOG: list[BindingType] = [
     Binding("escape,q", "screen.dismiss", "Close", id="score.close"),
 ]
 
+THEMES: list[BindingType] = [
+    Binding("enter", "choose", "Take it", id="themes.choose", tooltip="This theme, remembered for this run"),
+    Binding("escape,q,T", "screen.leave", "Leave it", id="themes.leave", tooltip="The theme that was there before"),
+]
+
 SCORES: list[BindingType] = [
     Binding("enter", "screen.pairs", "Pairs", id="scores.pairs", tooltip="Every pair of this score, by margin"),
 ]
@@ -135,7 +140,7 @@ RUNS: list[BindingType] = [
 
 ALL: tuple[list[BindingType], ...] = (
     ANYWHERE, VIEWS, [BACK], DASHBOARD, METRICS, CHART, ALERT, CHECKPOINTS, LOG, RUNS,
-    SCORE_DIALOG, SCORES, PAIRS, PAIR, REPORT, DIAGNOSIS, EXPLANATION,
+    SCORE_DIALOG, THEMES, SCORES, PAIRS, PAIR, REPORT, DIAGNOSIS, EXPLANATION,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from critictui.config import Config
 from critictui.run.text import sanitise
 from critictui.tui.chart.model import View
+from critictui.tui.depth import Depth
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.gpu import GpuMemory
 from critictui.tui.said import MOST_KEPT, SECONDS, Said, Severity
@@ -65,6 +66,7 @@ class Shell(Supervised, App[None]):
     target: Path
     config: Config
     glyphs: Glyphs
+    depth: Depth = "full"
     snapshot: Snapshot | None = None
     """The newest one that may be shown."""
     gpus: tuple[GpuMemory, ...] = ()
@@ -207,8 +209,18 @@ class Shell(Supervised, App[None]):
             self.push_screen(HelpScreen(self.screen))
 
     def action_change_theme(self) -> None:
-        """Textual's own list, with a preview."""
-        self.search_themes()
+        """A list that shows each theme as the cursor comes to it."""
+        from critictui.tui.screens.themes import ThemeScreen, in_order
+
+        if isinstance(self.screen, ThemeScreen):
+            return
+        few = frozenset(n for n, t in self.available_themes.items() if t.ansi) if self.depth == "16" else None
+        self.push_screen(
+            ThemeScreen(in_order(list(self.available_themes), sixteen=few), self.theme), self.remember_theme
+        )
+
+    def remember_theme(self, name: str | None) -> None:
+        """It was chosen; the app knows where that is kept."""
 
     def action_redraw(self) -> None:
         """Paint everything anew, for a terminal that lost something."""
