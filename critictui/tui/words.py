@@ -20,21 +20,33 @@ _AGES: tuple[tuple[float, str], ...] = (
 )
 
 
+_SUFFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
 def number(value: float | None, digits: int = 3) -> str:
-    """A value in at most eight characters: `0.769`, `-3.08`, `1.2e-05`, `nan`."""
+    """A value with so many significant digits, zeros too: `5.85`, `1.00`, `-0.0031`, `12.3k`, `1.0e-5`, `nan`.
+
+    The one way in which the screen writes a value of any size; d_acc has its own, `share`.
+    """
     if value is None:
         return "-"
-    if math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
+    if not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if value == 0:
         return "0"
-    size = abs(value)
-    if size >= 1e6 or size < 1e-3:
-        return f"{value:.{max(digits - 2, 0)}e}"
-    whole = len(str(int(size)))
-    return f"{value:.{max(digits - whole + (size < 1), 0)}f}"
+    exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])
+    if -3 <= exponent < 4:
+        return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+    if 4 <= exponent < 21:
+        size, suffix = next(pair for pair in _SUFFIXES if 10.0**exponent >= pair[0])
+        return f"{value / size:.{max(digits - 1 - exponent % 3, 0)}f}{suffix}"
+    mantissa, _, power = f"{value:.{max(digits - 2, 0)}e}".partition("e")
+    return f"{mantissa}e{int(power)}"
+
+
+def share(value: float | None) -> str:
+    """A share between 0 and 1, as d_acc is, and the half of its interval: always three decimals."""
+    return number(value) if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from critictui.tui import words
 
@@ -12,13 +14,35 @@ from critictui.tui import words
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (0.769, "0.769"), (-3.08, "-3.08"), (5.85, "5.85"), (0.0, "0"), (1e-5, "1.0e-05"), (math.nan, "nan"),
-        (math.inf, "inf"), (-math.inf, "-inf"), (None, "-"), (123.456, "123"), (1234567.0, "1.2e+06"), (0.5, "0.500"),
+        (0.769, "0.769"), (-3.08, "-3.08"), (5.85, "5.85"), (0.0, "0"), (1e-5, "1.0e-5"), (math.nan, "nan"),
+        (math.inf, "inf"), (-math.inf, "-inf"), (None, "-"), (123.456, "123"), (1234567.0, "1.23M"), (0.5, "0.500"),
+        (1.0, "1.00"), (0.0031, "0.00310"), (9.999, "10.0"), (9999.6, "10.0k"), (12345.6, "12.3k"), (2e6, "2.00M"),
+        (-0.0, "0"), (999_950.0, "1.00M"), (2e-308, "2.0e-308"), (1.5e300, "1.5e300"),
     ],
 )  # fmt: skip
 def test_a_number_is_short_and_keeps_its_meaning(value: float | None, said: str) -> None:
     assert words.number(value) == said
     assert len(words.number(value)) <= 8
+
+
+def test_a_share_always_has_three_decimals() -> None:
+    assert [words.share(v) for v in (1.0, 0.75, 0.0, 0.0678, math.nan, None)] == [
+        "1.000",
+        "0.750",
+        "0.000",
+        "0.068",
+        "nan",
+        "-",
+    ]
+
+
+@given(st.floats(-1e300, 1e300))
+def test_every_number_is_short_and_says_the_same(value: float) -> None:
+    text = words.number(value)
+    assert len(text) <= 9
+    assert text.isascii()
+    if not text[-1].isalpha():
+        assert float(text) == pytest.approx(value, rel=0.06, abs=1e-320)
 
 
 @pytest.mark.parametrize(
