@@ -90,7 +90,7 @@ class CriticApp(Shell):
             x_mode=self.state.x_mode,  # type: ignore[arg-type]
             smoothing=self.state.smoothing,
             log_y=self.state.log_y,
-            robust_y=self.state.robust_y,
+            whole_y=self.state.whole_y,
             show_band=self.state.show_band,
         )
         self._theme_notices = self._choose_theme()
@@ -265,7 +265,7 @@ class CriticApp(Shell):
                 smoothing=view.smoothing,
                 x_mode=view.x_mode,
                 log_y=view.log_y,
-                robust_y=view.robust_y,
+                whole_y=view.whole_y,
                 show_band=view.show_band,
             )
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from critictui.health.alert import Alert
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.run import metrics as names
 from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, Role, SeamMark
@@ -22,7 +24,8 @@ class PanelSpec:
     metrics: tuple[tuple[str, str, Role], ...]
     """(canonical name, label, role)."""
     references: tuple[Reference, ...] = ()
-    best: Literal["high", "low"] | None = None
+    asides: tuple[tuple[str, str, Role], ...] = ()
+    """As `metrics`; of another scale: their values are said, their curves are not drawn."""
     percent: bool = False
     fixed: str = ""
     """Which value of a fixed-set score is drawn here: d_acc, score_diff, or none."""
@@ -39,7 +42,6 @@ D_ACC = PanelSpec(
     "d_acc",
     ((names.D_ACC, "train", "train"),),
     (Reference(0.5, "chance", "chance"),),
-    best="high",
     percent=True,
     fixed="d_acc",
     help="How often the critic scores the teacher above the student. 0.5 is chance. Points with a bar are scores of "
@@ -51,14 +53,15 @@ SCORE_STD = PanelSpec(
     (
         (names.TEACHER_STD, "teacher", "teacher"),
         (names.STUDENT_STD, "student", "student"),
-        (names.SCORE_RANGE, "range", "third"),
     ),
+    asides=((names.SCORE_RANGE, "range", "third"),),
     help="Spread of the scores within a batch. Near 0 the critic says the same of everything; a sudden change in "
-    "spread often comes before a collapse.",
+    "spread often comes before a collapse. The range, largest minus smallest score, is some times as large: its value "
+    "stands in the title, its curve is a chart of its own.",
 )
 MARGIN = PanelSpec(
     "margin",
-    ((names.SCORE_DIFF, "margin", "main"),),
+    ((names.SCORE_DIFF, "train", "main"),),
     (Reference(0.0, "zero", "zero"),),
     fixed="score_diff",
     help="Mean teacher score minus mean student score. At 0 the critic tells them apart no more; below 0 it prefers "
@@ -66,10 +69,16 @@ MARGIN = PanelSpec(
 )
 MAIN = (SCORE_MEAN, D_ACC, SCORE_STD, MARGIN)
 
+BEST: Mapping[str, Literal["high", "low"]] = {names.D_ACC: "high", names.SCORE_DIFF: "high", names.D_LOSS: "low"}
+"""Where better has a direction, and the best point is marked; of a mean, a spread or a length there is none."""
+
+_RUN_ROLES: tuple[Role, ...] = ("main", "second", "third", "fourth", "fifth", "sixth")
+"""The colours of the runs on a chart of one metric."""
+
 INTERESTING = (
-    "critic/d_loss", "critic/*loss*", "critic/score/mean", "critic/grad_norm", "*accura*", "rewards/*", "*reward*mean*",
-    "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*", "val*", "*/lr", "*learning_rate*", "critic/*",
-    "*entropy*",
+    "critic/d_loss", "critic/*loss*", "critic/score/mean", "critic/grad_norm", "critic/*_range", "*accura*",
+    "rewards/*", "*reward*mean*", "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*", "val*", "*/lr",
+    "*learning_rate*", "critic/*", "*entropy*",
 )  # fmt: skip
 """What fills the room that is left, or stands in for a metric that a run does not log."""
 
@@ -125,22 +134,29 @@ def spec_panel(snapshot: Snapshot, spec: PanelSpec) -> Panel:
     """A main panel over all watched runs."""
     main = snapshot.main
     assert main is not None
+    several = len(snapshot.watched) > 1
     lines: list[Line] = []
-    for number, watched in enumerate(snapshot.watched):
-        for metric, label, role in spec.metrics:
-            series = watched.run.metric(metric)
-            if series is not None:
-                text = label if number == 0 else f"{label} {watched.run.name}"
-                best = spec.best if number == 0 else None
-                lines.append(Line(text, series, role, run=number, letter=label[0], best=best))
+    asides: list[Line] = []
+    for run, watched in enumerate(snapshot.watched):
+        for found, wanted in ((lines, spec.metrics), (asides, spec.asides)):
+            for metric, label, role in wanted:
+                series = watched.run.metric(metric)
+                if series is None or (run and found is asides):
+                    continue
+                alone = several and len(spec.metrics) == 1
+                drawn, shade = (_run_role(run), 0) if alone else (role, run)
+                best = BEST.get(metric) if run == 0 else None
+                found.append(Line(label, series, drawn, run=run, shade=shade, letter=label[0], best=best))
     tags = tuple(t for m, _, _ in spec.metrics if (t := main.run.metrics.get(m)) is not None)
-    wanted = {m for m, _, _ in spec.metrics} | set(tags)
+    wanted_names = {m for m, _, _ in spec.metrics} | set(tags)
     data = ChartData(
         title=spec.title,
         lines=tuple(lines),
-        references=(*thresholds(main, wanted), *spec.references),
+        asides=tuple(asides),
+        runs=run_names(snapshot),
+        references=(*thresholds(main, wanted_names), *spec.references),
         seams=seams(main),
-        marks=marks(main, wanted),
+        marks=marks(main, wanted_names),
         points=fixed_points(main, spec.fixed),
         percent=spec.percent,
     )
@@ -152,22 +168,47 @@ def tag_panel(snapshot: Snapshot, tag: str, *, pinned: bool = False) -> Panel:
     main = snapshot.main
     assert main is not None
     lines = []
-    for number, watched in enumerate(snapshot.watched):
+    label = tag.rsplit("/", 1)[-1] or tag
+    for run, watched in enumerate(snapshot.watched):
         series = watched.run.series.get(tag)
         if series is not None:
-            label = tag.rsplit("/", 1)[-1] if number == 0 else watched.run.name
-            lines.append(Line(label or tag, series, "main", run=number))
+            best = BEST.get(series.name) if run == 0 else None
+            lines.append(Line(label, series, _run_role(run), run=run, best=best))
     first = main.run.series.get(tag)
     known = {tag} | ({first.name} if first is not None else set())
-    limits = thresholds(main, known)
-    data = ChartData(title=tag, lines=tuple(lines), references=limits, seams=seams(main), marks=marks(main, known))
+    data = ChartData(
+        title=tag,
+        lines=tuple(lines),
+        runs=run_names(snapshot),
+        references=thresholds(main, known),
+        seams=seams(main),
+        marks=marks(main, known),
+    )
     where = f" Read from {first.source} ({first.kind})." if first is not None else ""
     return Panel(tag, data, (tag,), f"{tag}: one metric of the run.{where}", pinned)
 
 
+def _run_role(run: int) -> Role:
+    return _RUN_ROLES[min(run, len(_RUN_ROLES) - 1)]
+
+
+def run_names(snapshot: Snapshot) -> tuple[str, ...]:
+    """The names of all runs on a chart without the folders they share, none where there is one."""
+    found = [watched.run.name for watched in snapshot.watched]
+    shared = shared_prefix(found)
+    return tuple(name[shared:] for name in found) if len(found) > 1 else ()
+
+
+def shared_prefix(names_of_runs: Sequence[str]) -> int:
+    """How many characters of leading folders all names have in common: they tell nothing apart."""
+    parents = [name.rsplit("/", 1)[0] if "/" in name else "" for name in names_of_runs]
+    shared = os.path.commonpath(parents) if len(names_of_runs) > 1 and all(parents) else ""
+    return len(shared) + 1 if shared else 0
+
+
 def seams(main: WatchedRun) -> tuple[SeamMark, ...]:
     """Where restarts and epochs begin."""
-    return tuple(SeamMark(seam.step, seam.label) for seam in main.run.seams)
+    return tuple(SeamMark(seam.step, seam.label, restart=seam.kind == "restart") for seam in main.run.seams)
 
 
 def marks(main: WatchedRun, metrics: set[str]) -> tuple[AlertMark, ...]:
@@ -180,16 +221,25 @@ def marks(main: WatchedRun, metrics: set[str]) -> tuple[AlertMark, ...]:
 
 
 def thresholds(main: WatchedRun, metrics: set[str]) -> tuple[Reference, ...]:
-    """The thresholds that these metrics are beyond now; of alerts that the user has seen, none.
-
-    Without a label: it would lie over that of a line beside it; the alert's own screen names its threshold.
-    """
+    """The thresholds that these metrics are beyond now, by the rule's name; of alerts that the user has seen, none."""
     found: dict[float, Reference] = {}
     for alert in main.judgement.alerts:
-        shown = alert.state == "firing" and alert.key not in main.acknowledged and alert.metric in metrics
-        if shown and math.isfinite(alert.threshold):
-            found.setdefault(alert.threshold, Reference(alert.threshold, kind="threshold"))
+        wanted = alert.state == "firing" and alert.key not in main.acknowledged and alert.metric in metrics
+        reference = threshold_of(alert) if wanted else None
+        if reference is not None:
+            found.setdefault(reference.value, reference)
     return tuple(found.values())
+
+
+_OF_ANOTHER_UNIT = frozenset({"non-finite", "instability", "stalled", "step-regression", "length-bias"})
+"""Rules whose threshold is a count, a ratio or a time: on the axis of their metric it has no place."""
+
+
+def threshold_of(alert: Alert) -> Reference | None:
+    """The line across the chart of the alert's metric that the rule drew; None where it drew none there."""
+    if alert.rule in _OF_ANOTHER_UNIT or not math.isfinite(alert.threshold):
+        return None
+    return Reference(alert.threshold, alert.rule, "threshold")
 
 
 def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:
@@ -199,7 +249,7 @@ def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:
         if score.step is None or not value:
             continue
         if value == "d_acc":
-            low, high = score.d_acc_ci
+            low, high = score.interval
             points.append(Point(score.step, score.d_acc, low, high, "fixed"))
         else:
             interval = score.extra.get("score_diff_ci")

@@ -30,7 +30,7 @@ class ScreenState:
     smoothing: float = 0.9
     x_mode: str = "step"
     log_y: bool = False
-    robust_y: bool = False
+    whole_y: bool = False
     show_band: bool = True
     follow_log: bool = True
     filter: str = ""
@@ -85,7 +85,7 @@ def _checked(raw: dict[str, object]) -> ScreenState:
         value = raw.get(name)
         if isinstance(value, str) and len(value) <= _LONGEST_TAG:
             state = replace(state, **{name: value})  # type: ignore[arg-type]
-    for name in ("log_y", "robust_y", "show_band", "follow_log"):
+    for name in ("log_y", "whole_y", "show_band", "follow_log"):
         value = raw.get(name)
         if isinstance(value, bool):
             state = replace(state, **{name: value})  # type: ignore[arg-type]

@@ -9,25 +9,26 @@ import numpy as np
 
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.frame import Frame, lay_out
+from critictui.tui.chart.labels import paint_labels
 from critictui.tui.chart.layers import (
     Style,
     banded,
     paint_bands,
-    paint_best,
     paint_grid,
-    paint_letters,
     paint_lines,
+    paint_raw,
+    plot_of,
+)
+from critictui.tui.chart.marks import (
+    paint_best,
     paint_marks,
     paint_points,
-    paint_raw,
-    paint_reference_labels,
     paint_references,
     paint_seams,
     paint_warnings,
-    plot_of,
 )
 from critictui.tui.chart.model import ChartData, View
-from critictui.tui.chart.picture import PAPER_CURSOR, Picture, blank, line_ink
+from critictui.tui.chart.picture import PAPER_CURSOR, Picture, blank, ink_of
 from critictui.tui.chart.safe import cells
 from critictui.tui.chart.ticks import clock, duration, nice_ticks, step_label, time_ticks
 
@@ -48,7 +49,7 @@ def draw(data: ChartData, view: View, width: int, height: int, style: Style) -> 
     if frame is None:
         return Drawing(_waiting(data, view, width, height, style), None)
     lines = [data.lines[index] for index in banded(frame)]
-    picture = blank(width, height, tuple(line_ink(line.role, line.run) for line in lines))
+    picture = blank(width, height, tuple(ink_of(line) for line in lines))
     plot = plot_of(picture, frame)
     paint_lines(plot, frame, style)
     paint_raw(plot, frame, style)
@@ -60,11 +61,10 @@ def draw(data: ChartData, view: View, width: int, height: int, style: Style) -> 
     paint_best(plot, frame, style)
     paint_warnings(plot, frame, style)
     paint_marks(plot, frame, style)
-    paint_letters(plot, frame, style)
-    paint_reference_labels(plot, frame, style)
+    _note(plot, frame, style)
+    paint_labels(plot, frame, style)
     _y_axis(picture, frame)
     _x_axis(picture, frame)
-    _note(plot, frame, style)
     return Drawing(picture, frame)
 
 
@@ -85,8 +85,11 @@ def with_cursor(drawing: Drawing, step: int | None, style: Style) -> Picture:
     plot.paper[:, column] |= PAPER_CURSOR
     if frame.has_axis:
         text = f" {_x_label(frame, frame.x_of_step(step), full=True)} "[: frame.width]
-        first = min(max(frame.left + column - len(text) // 2, frame.left), picture.width - len(text))
-        picture.write(picture.height - 1, first, text, inks.READING)
+        first = min(max(column - len(text) // 2, 0), frame.width - len(text))
+        for start, label in _x_labels(frame):
+            if start < first + len(text) and first < start + len(label):
+                picture.write(picture.height - 1, frame.left + start, " " * len(label), inks.BLANK)
+        picture.write(picture.height - 1, frame.left + first, text, inks.READING)
     return picture
 
 
@@ -111,25 +114,43 @@ def _y_axis(picture: Picture, frame: Frame) -> None:
 
 
 def _x_axis(picture: Picture, frame: Frame) -> None:
-    """Labels under the plot, each with its middle under its x, none touching another."""
-    if not frame.has_axis:
-        return
-    low, high = frame.extent
+    if frame.has_axis:
+        for first, text in _x_labels(frame):
+            picture.write(picture.height - 1, frame.left + first, text, inks.LABEL)
+
+
+def _x_labels(frame: Frame) -> list[tuple[int, str]]:
+    """(first column, text) of the labels under the plot, two at least where there is room for as many."""
+    found: list[tuple[int, str]] = []
     count = max(2, frame.width // _CELLS_A_TICK)
-    mode = frame.view.x_mode
-    ticks = nice_ticks(low, high, count) if mode == "step" else time_ticks(low, high, count, local=mode == "wall")
-    if mode == "step":
-        ticks = [tick for tick in ticks if tick.is_integer()]
+    for more in range(4):
+        found = _placed(frame, _x_ticks(frame, count + more))
+        if len(found) > 1:
+            break
+    return found
+
+
+def _x_ticks(frame: Frame, count: int) -> list[float]:
+    low, high = frame.extent
+    if frame.view.x_mode != "step":
+        return time_ticks(low, high, count, local=frame.view.x_mode == "wall")
+    return [tick for tick in nice_ticks(low, high, count) if tick.is_integer()]
+
+
+def _placed(frame: Frame, ticks: list[float]) -> list[tuple[int, str]]:
+    """Each label with its middle under its x, none touching another."""
+    found: list[tuple[int, str]] = []
     free = 0
-    for tick in ticks or [low, high]:
+    for tick in ticks or frame.extent:
         column = frame.column_of(tick)
         if column is None:
             continue
-        text = _x_label(frame, tick)
+        text = _x_label(frame, tick)[: frame.width]
         first = min(max(column - len(text) // 2, 0), frame.width - len(text))
         if first >= free:
-            picture.write(picture.height - 1, frame.left + first, text, inks.LABEL)
+            found.append((first, text))
             free = first + len(text) + 1
+    return found
 
 
 def _x_label(frame: Frame, x: float, *, full: bool = False) -> str:

@@ -9,16 +9,18 @@ import numpy as np
 
 from critictui.run.series import FloatArray, Series
 from critictui.tui.chart.model import ChartData, View
+from critictui.tui.chart.outliers import Outliers, find_outliers
 from critictui.tui.chart.reduce import Curve, extent_of, reduce, x_values
 from critictui.tui.chart.scale import LARGEST, Scale, fit
 from critictui.tui.chart.ticks import y_labels, y_ticks
 
-_ROWS_A_LABEL = 2
 _NARROWEST_WITH_LABELS = 22
 _SIXTEENTHS = 16
 _GUTTER = 6
 """Cells for y labels: the same on every panel, so that panels above one another line up."""
 _LOWEST_WITH_AXIS = 4
+_CLEAN = 6
+"""Decimals of a place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,8 @@ class Frame:
     labels: tuple[str, ...]
     base: str
     """'' or a number to which all y labels are to be added."""
+    outliers: Outliers | None = None
+    """What lies beyond the y range by the view's leave."""
 
     @property
     def anchor(self) -> Series | None:
@@ -80,13 +84,17 @@ class Frame:
         return low + (2 * column + 0.5) / max(2 * self.width - 1, 1) * (high - low)
 
     def rows_of(self, values: FloatArray, fineness: int) -> FloatArray:
-        """Places from the top in units of a row's `fineness`th, unrounded, 0 the topmost; NaN where there is none."""
+        """Places from the top in units of a row's `fineness`th, 0 the topmost; NaN where there is none.
+
+        Not whole numbers, but without the noise of floats: what lies half way between two places falls to the same one
+        every time.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray((1 - self.scale.unit(values)) * (self.height * fineness - 1))
+            return np.asarray(np.round((1 - self.scale.unit(values)) * (self.height * fineness - 1), _CLEAN))
 
     def place_of(self, value: float, fineness: int) -> float:
         """`rows_of` of one value."""
-        return (1 - self.scale.place(value)) * (self.height * fineness - 1)
+        return round((1 - self.scale.place(value)) * (self.height * fineness - 1), _CLEAN)
 
     def row_of(self, value: float) -> int | None:
         """The row of a value inside the plot, or None when it is not on it."""
@@ -119,13 +127,21 @@ def lay_out(data: ChartData, view: View, width: int, height: int, *, bare: bool 
     rows = height - has_axis
     gutter = _GUTTER if width >= _NARROWEST_WITH_LABELS and not bare else 0
     curves = _reduced(data, view, shown, width - gutter)
-    scale = _fitted(data, view, shown, curves)
-    ticks = y_ticks(scale, max(2, rows // _ROWS_A_LABEL))
+    outliers = None
+    if not (view.whole_y or view.log_y or view.y_range):
+        outliers = find_outliers([line.series for line in data.lines], curves)
+    lows, highs, extra = _fitted(data, view, shown, curves, outliers)
+    even = 0 if bare else rows
+    scale = fit(lows, highs, data.references, view, extra=extra, percent=data.percent, rows=even)
+    within = (scale.low, scale.high) if outliers is not None else None
+    ticks = y_ticks(scale, rows) if not bare else []
     labels, base = y_labels(ticks, scale) if gutter else ([], "")
     needed = max(map(len, labels), default=0) + 1
-    if gutter and needed > gutter and needed <= width // 2:
+    wider = gutter and gutter < needed <= width // 2
+    if wider:
         gutter = needed
-        curves = _reduced(data, view, shown, width - gutter)
+    if wider or within is not None:
+        curves = _reduced(data, view, shown, width - gutter, within)
     return Frame(
         data=data,
         view=view,
@@ -139,6 +155,7 @@ def lay_out(data: ChartData, view: View, width: int, height: int, *, bare: bool 
         ticks=tuple(ticks),
         labels=tuple(labels),
         base=base,
+        outliers=outliers,
     )
 
 
@@ -163,24 +180,26 @@ def _opened(bounds: tuple[float, float]) -> tuple[float, float]:
     return low - reach, high + reach
 
 
-def _reduced(data: ChartData, view: View, shown: tuple[float, float], width: int) -> tuple[Curve, ...]:
-    return tuple(reduce(line.series, view.x_mode, shown, width, view.smoothing) for line in data.lines)
+def _reduced(
+    data: ChartData, view: View, shown: tuple[float, float], width: int, within: tuple[float, float] | None = None
+) -> tuple[Curve, ...]:
+    return tuple(reduce(line.series, view.x_mode, shown, width, view.smoothing, within=within) for line in data.lines)
 
 
-def _fitted(data: ChartData, view: View, shown: tuple[float, float], curves: tuple[Curve, ...]) -> Scale:
-    """The scale of what is visible: the bands where they are shown, else the lines alone.
-
-    What counts as an outlier is told from the bands: in a smoothed line it lives on.
-    """
-    nothing, banded = np.zeros(0), view.show_band or view.robust_y
+def _fitted(
+    data: ChartData, view: View, shown: tuple[float, float], curves: tuple[Curve, ...], outliers: Outliers | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(lows, highs, further values) that the scale is to show: the bands where they are shown, else the lines alone."""
+    nothing = np.zeros(0)
     lines = np.concatenate([curve.line for curve in curves]) if curves else nothing
-    lows = np.concatenate([curve.low for curve in curves]) if curves and banded else lines
-    highs = np.concatenate([curve.high for curve in curves]) if curves and banded else lines
+    lows = np.concatenate([curve.low for curve in curves]) if curves and view.show_band else lines
+    highs = np.concatenate([curve.high for curve in curves]) if curves and view.show_band else lines
+    if outliers is not None:
+        lows, highs, lines = np.array([outliers.low]), np.array([outliers.high]), nothing
     points = [
         value
         for point in data.points
         if view.x_mode != "step" or shown[0] <= point.step <= shown[1]
         for value in (point.low, point.value, point.high)
     ]
-    extra = np.concatenate((nothing if view.robust_y else lines, np.array(points, np.float64)))
-    return fit(lows, highs, data.references, view, extra=extra, percent=data.percent)
+    return lows, highs, np.concatenate((lines, np.array(points, np.float64)))

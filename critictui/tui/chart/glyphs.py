@@ -12,6 +12,8 @@ class Glyphs:
     braille: bool
     """Curves are dots of braille cells; else one of `markers` a cell."""
     seam: str
+    """Where an epoch begins; `restart` where the run was started again."""
+    restart: str
     cursor: str
     bad: str
     """Stands on the bottom row where a column holds a value that is not finite."""
@@ -35,8 +37,10 @@ class Glyphs:
     """A line each; the first is the most prominent."""
     dot: str
     """Between values in a title."""
-    minus: str
     at_most: str
+    plus_minus: str
+    more: str
+    """Where text was cut out."""
     rule: str
     """The stretch of the border between title and values."""
 
@@ -48,6 +52,7 @@ class Glyphs:
 UNICODE = Glyphs(
     braille=True,
     seam="┊",
+    restart="╎",
     cursor="│",
     bad="×",
     above="↑",
@@ -65,14 +70,16 @@ UNICODE = Glyphs(
     band=("⠂", "⠐", "⠒"),
     markers="",
     dot="·",
-    minus="-",
     at_most="≤",
+    plus_minus="±",
+    more="…",
     rule="─",
 )
 
 ASCII = Glyphs(
     braille=False,
     seam=":",
+    restart="I",
     cursor="|",
     bad="x",
     above="^",
@@ -81,7 +88,7 @@ ASCII = Glyphs(
     bar="|",
     bar_low="'",
     bar_high=".",
-    best="B",
+    best="$",
     critical="!",
     warning="*",
     info="i",
@@ -90,10 +97,11 @@ ASCII = Glyphs(
     band=("`", ",", ";"),
     markers="#o+=%&~",
     dot="|",
-    minus="-",
     at_most="<=",
+    plus_minus="+-",
+    more="..",
     rule="-",
 )
 
-DASHES: tuple[tuple[int, ...], ...] = ((), (7, 4), (2, 3), (8, 3, 2, 3))
-"""On and off along a line in dots: solid, dashed, dotted, dash-dot; by run; by line where there is no colour."""
+DASHES: tuple[tuple[int, ...], ...] = ((), (7, 4), (2, 3), (8, 3, 2, 3), (1, 5), (12, 3, 2, 3, 2, 3))
+"""On and off along a line in dots: solid, dashed, dotted, dash-dot ...; by run; by line where there is no colour."""

@@ -1,15 +1,13 @@
-"""What is painted into the plot, layer by layer: bands, grid, seams, references, lines, marks."""
+"""The curves of a frame, painted into the plot layer by layer: lines, points, bands, grid."""
 
 from __future__ import annotations
 
-import math
-import string
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.series import FloatArray
+from critictui.run.series import FloatArray, IntArray
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.frame import Frame
 from critictui.tui.chart.glyphs import DASHES, Glyphs
@@ -20,20 +18,17 @@ from critictui.tui.chart.picture import (
     braille,
     braille_codes,
     dim_ink,
-    is_line,
-    line_ink,
+    ink_of,
     paper_ink,
     stroke,
 )
-from critictui.tui.chart.safe import cells
+from critictui.tui.chart.reduce import Curve, RawLine
 
 BoolArray = NDArray[np.bool_]
 
 _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"), "<U1")
-_LETTERS_FROM = 40
-"""Characters of a label that its letter is taken from."""
-_LABELLED_FROM = 30
-"""Plot width from which reference lines say what they are."""
+_TURN = 2
+"""Columns after which lines that share cells take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +58,15 @@ def plot_of(picture: Picture, frame: Frame) -> Picture:
 
 
 def paint_bands(plot: Picture, frame: Frame, style: Style) -> None:
-    """The stretch between minimum and maximum of each column, quiet, behind everything else."""
+    """The stretch between minimum and maximum of each column, quiet, behind everything else.
+
+    Where the points themselves are drawn there is none: it would be as thin as they are.
+    """
     for bit, index in enumerate(banded(frame)):
-        if not style.tint and style.glyphs.braille and frame.curves[index].raw is not None:
-            continue  # dots among the points themselves would not be told from them
-        low, high = _calm(frame, index)
+        curve = frame.curves[index]
+        if style.glyphs.braille and curve.raw is not None:
+            continue
+        low, high = _bridged(frame, curve)
         fineness = 8 if style.tint else 4 if style.glyphs.braille else 1
         bottom, top = frame.rows_of(low, fineness), frame.rows_of(high, fineness)
         held = np.isfinite(bottom) & np.isfinite(top)
@@ -77,13 +76,11 @@ def paint_bands(plot: Picture, frame: Frame, style: Style) -> None:
         if style.tint:
             _tint(plot, held, np.floor(ends[0] + 0.5), np.floor(ends[1] + 1.5), bit)
         else:
-            line = frame.data.lines[index]
-            _sprinkle(plot, (held, *ends), style, bit, dim_ink(line_ink(line.role, line.run)))
+            _sprinkle(plot, (held, *ends), style, bit, dim_ink(ink_of(frame.data.lines[index])))
 
 
-def _calm(frame: Frame, index: int) -> tuple[FloatArray, FloatArray]:
-    """The band of a line with a calm contour, which is never inside of the columns' own minimum and maximum."""
-    curve = frame.curves[index]
+def _bridged(frame: Frame, curve: Curve) -> tuple[FloatArray, FloatArray]:
+    """Minimum and maximum of each column; of a column without a point, what lies between its neighbours'."""
     low, high = curve.low, curve.high
     gaps = ~np.isfinite(low)
     if gaps.any() and not gaps.all():
@@ -92,30 +89,9 @@ def _calm(frame: Frame, index: int) -> tuple[FloatArray, FloatArray]:
         inner = inner[(inner > known[0]) & (inner < known[-1])]
         low, high = low.copy(), high.copy()
         low[inner], high[inner] = np.interp(inner, known, low[known]), np.interp(inner, known, high[known])
-    reach = 1 if curve.count >= 2 * frame.width else 2
     if frame.view.log_y:
         low = np.where(low > 0, low, np.where(high > 0, frame.scale.low, np.nan))
-    holes = np.isnan(low)
-    low, high = _contour(low, np.fmin, reach), _contour(high, np.fmax, reach)
-    return np.where(holes, np.nan, low), np.where(holes, np.nan, high)
-
-
-def _contour(values: FloatArray, join: np.ufunc, reach: int) -> FloatArray:
-    """The extremes of a window of 2 * reach + 1 columns, averaged over as many.
-
-    Each of these windows includes the middle column, so that the average never is inside of it.
-    """
-    padded = np.pad(values, 2 * reach, constant_values=np.nan)
-    parts = range(2 * reach + 1)
-    around = join.reduce([padded[i : i + len(values) + 2 * reach] for i in parts])
-    around[:reach], around[len(around) - reach :] = around[reach], around[-reach - 1]
-    held = np.isfinite(around)
-    total = np.where(held, around, 0.0)
-    weight: FloatArray = held.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(
-            sum(total[i : i + len(values)] for i in parts) / sum(weight[i : i + len(values)] for i in parts)
-        )
+    return low, high
 
 
 def _tint(plot: Picture, held: BoolArray, top: FloatArray, bottom: FloatArray, bit: int) -> None:
@@ -169,178 +145,77 @@ def paint_grid(plot: Picture, frame: Frame, style: Style) -> None:
         plot.ink[row, columns] = inks.GRID
 
 
-def paint_seams(plot: Picture, frame: Frame, style: Style) -> None:
-    """A dotted vertical line where a restart or an epoch begins, its name at the top where there is room."""
-    columns = sorted({(c, s.label) for s in frame.data.seams if (c := frame.column_of_step(s.step)) is not None})
-    if len({c for c, _ in columns}) > max(plot.width // 4, 1):
-        return
-    for column, _ in columns:
-        free = plot.ink[:, column] < line_ink("teacher", 0)
-        plot.glyph[free, column] = style.glyphs.seam
-        plot.ink[free, column] = inks.SEAM
-
-
-def paint_references(plot: Picture, frame: Frame, style: Style) -> None:
-    """Dashed horizontal lines, as thin and as exactly placed as the curves."""
-    for reference in frame.data.references:
-        row = frame.row_of(reference.value)
-        if row is None or (frame.view.log_y and reference.value <= 0):
-            continue
-        ink = inks.THRESHOLD if reference.kind == "threshold" else inks.REFERENCE
-        columns = np.arange(plot.width)
-        if style.glyphs.braille:
-            dots = np.zeros((4, 2 * plot.width), bool)
-            place = min(max(round(frame.place_of(reference.value, 4)), 0), 4 * plot.height - 1)
-            dots[place % 4, np.arange(2 * plot.width) % 6 < 3] = True
-            codes = braille_codes(dots)[0]
-            columns = columns[(codes > 0) & ~is_line(plot.ink[row])]
-            plot.glyph[row, columns] = braille(codes)[columns]
-        else:
-            columns = columns[(columns % 3 < 2) & ~is_line(plot.ink[row])]
-            plot.glyph[row, columns] = style.glyphs.dash
-        plot.ink[row, columns] = ink
-
-
 def pattern_of(line: Line, index: int, style: Style) -> tuple[int, ...]:
     """The dashes of a line: by run, and without colours by line as well."""
     return DASHES[(line.run if not style.mono else max(line.run, index)) % len(DASHES)]
 
 
 def paint_lines(plot: Picture, frame: Frame, style: Style) -> None:
-    """The smoothed lines, the first of the data on top."""
-    codes = np.zeros((plot.height, plot.width), np.uint8)
-    for index in reversed(range(len(frame.data.lines))):
-        line, curve = frame.data.lines[index], frame.curves[index]
-        ink = line_ink(line.role, line.run)
-        if style.glyphs.braille:
-            dots = stroke(frame.rows_of(curve.line, 4), 4 * plot.height, pattern_of(line, index, style))
-            own = braille_codes(dots)
-            codes |= own
-            touched = own > 0
-            plot.glyph[touched] = braille(codes)[touched]
-        else:
-            rows = np.floor(np.round(frame.rows_of(curve.line, 4)) / 4)
-            touched = np.logical_or.reduce(stroke(rows, plot.height).reshape(plot.height, plot.width, 2), axis=2)
-            plot.glyph[touched] = style.glyphs.markers[index % len(style.glyphs.markers)]
-        plot.ink[touched] = ink
+    """The smoothed lines. In a cell that several run through one is drawn, in its own dots and colour, by turns."""
+    lines = frame.data.lines
+    if not lines:
+        return
+    if style.glyphs.braille:
+        codes = np.stack([
+            braille_codes(stroke(frame.rows_of(curve.line, 4), 4 * plot.height, pattern_of(line, index, style)))
+            for index, (line, curve) in enumerate(zip(lines, frame.curves, strict=True))
+        ])  # fmt: skip
+        touched, owner = _by_turns(codes > 0)
+        shown = np.take_along_axis(codes, owner[None], 0)[0]
+        if style.mono:  # without colours nothing is won by leaving dots out
+            shown = np.bitwise_or.reduce(codes, axis=0)
+        for index in range(len(lines)):
+            raw = frame.curves[index].raw
+            if raw is not None and index in banded(frame):
+                own = touched & (owner == index)
+                shown[own] |= braille_codes(_points(frame, raw))[own]
+        plot.glyph[touched] = braille(shown)[touched]
+    else:
+        cells_of = [np.floor(np.round(frame.rows_of(curve.line, 4)) / 4) for curve in frame.curves]
+        shape = (plot.height, plot.width, 2)
+        touched, owner = _by_turns(np.stack([stroke(c, plot.height).reshape(shape).any(axis=2) for c in cells_of]))
+        markers = np.array([style.glyphs.markers[i % len(style.glyphs.markers)] for i in range(len(lines))], "<U1")
+        plot.glyph[touched] = markers[owner[touched]]
+    plot.ink[touched] = np.array([ink_of(line) for line in lines], np.uint8)[owner[touched]]
+
+
+def _by_turns(here: BoolArray) -> tuple[BoolArray, IntArray]:
+    """(where any line is, whose the cell is), from where each line is: shape (lines, height, width).
+
+    Lines that share cells have them by turns along the row, some columns each, so that each is seen wherever it runs.
+    """
+    touched: BoolArray = np.logical_or.reduce(here, axis=0)
+    owner: IntArray = np.argmax(here, axis=0)
+    if len(here) > 1:
+        rows, columns = np.nonzero(here.sum(axis=0, dtype=np.uint8) > 1)
+        shared = here[:, rows, columns]
+        rank = shared.cumsum(axis=0, dtype=np.int64)
+        turn = columns // (_TURN if here.shape[2] > 4 * _TURN else 1) % np.maximum(rank[-1], 1) + 1
+        owner[rows, columns] = (shared & (rank == turn)).argmax(axis=0)
+    return touched, owner
+
+
+def _points(frame: Frame, raw: RawLine) -> BoolArray:
+    """The lowest and the highest point of each pixel column, and what lies between; shape (4 * height, columns)."""
+    rows = np.arange(4 * frame.height)[:, None]
+    top, bottom = (np.round(frame.rows_of(values, 4)) for values in (raw.high, raw.low))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((rows >= top) & (rows <= bottom))
 
 
 def paint_raw(plot: Picture, frame: Frame, style: Style) -> None:
-    """Where there are few points: the points themselves as a quiet line, so that smoothing does not hide them."""
-    if not style.glyphs.braille:
+    """Where there are few points: the points themselves as a quiet line, so that smoothing does not hide them.
+
+    Call it after `paint_lines`, which draws their dots in the cells that a smoothed line runs through.
+    """
+    drawn = [index for index in banded(frame) if frame.curves[index].raw is not None]
+    if not style.glyphs.braille or not drawn:
         return
-    for index in banded(frame):
-        line, raw = frame.data.lines[index], frame.curves[index].raw
-        if raw is None:
-            continue
-        codes = braille_codes(stroke(frame.rows_of(raw, 4), 4 * plot.height))
-        free = (codes > 0) & (plot.glyph == " ")
-        plot.glyph[free] = braille(codes)[free]
-        plot.ink[free] = dim_ink(line_ink(line.role, line.run))
-
-
-def letters_of(lines: tuple[Line, ...]) -> list[str]:
-    """One ASCII letter or digit for each line, no two alike while there are enough of them."""
-    taken: list[str] = []
-    for line in lines:
-        own = [c for c in line.letter + line.label[:_LETTERS_FROM] if c.isascii() and c.isalnum()]
-        first = own[0] if own else "A"
-        wanted = (first.upper(), first.lower(), *"23456789", *(c.upper() for c in own), *string.ascii_letters)
-        taken.append(next((c for c in wanted if c not in taken), "?"))
-    return taken
-
-
-def paint_letters(plot: Picture, frame: Frame, style: Style) -> None:
-    """Without colours: the letter of each line at its last point."""
-    lines = frame.data.lines
-    if not style.mono or len(lines) < 2:
-        return
-    for line, curve, letter in zip(lines, frame.curves, letters_of(lines), strict=True):
-        held = np.flatnonzero(np.isfinite(curve.line))
-        if not len(held):
-            continue
-        row = frame.row_of(float(curve.line[held[-1]]))
-        if row is not None:
-            plot.write(row, min(int(held[-1]) // 2, plot.width - 1), letter, line_ink(line.role, line.run))
-
-
-_QUIET_INKS = (inks.BLANK, inks.GRID, inks.REFERENCE, inks.THRESHOLD)
-
-
-def paint_reference_labels(plot: Picture, frame: Frame, style: Style) -> None:
-    """What a reference line stands for, at one of its ends, where no curve is."""
-    if plot.width < _LABELLED_FROM:
-        return
-    for reference in frame.data.references:
-        row = frame.row_of(reference.value)
-        text = f" {cells(reference.label, ascii_only=not style.glyphs.braille)} " if reference.label else ""
-        if row is None or not text or len(text) > plot.width // 3:
-            continue
-        last = plot.width - len(text)
-        for first in (*range(last, max(last - plot.width // 4, 0), -1), 1):
-            here = slice(first, first + len(text))
-            if np.isin(plot.ink[row, here], _QUIET_INKS).all():
-                plot.write(row, first, text, inks.REFERENCE if reference.kind != "threshold" else inks.THRESHOLD)
-                break
-
-
-def paint_points(plot: Picture, frame: Frame, style: Style) -> None:
-    """Fixed-set scores: a dot, and a bar over the 95 % interval."""
-    for point in frame.data.points:
-        column = frame.column_of_step(point.step)
-        if column is None or not math.isfinite(point.value):
-            continue
-        ink = line_ink(point.role, 0)
-        top, bottom = (frame.place_of(value, 2) for value in (point.high, point.low))
-        if math.isfinite(top) and math.isfinite(bottom):
-            beyond = 2 * plot.height + 9
-            _bar(plot, column, (round(min(max(top, -9), beyond)), round(min(max(bottom, -9), beyond))), style, ink)
-        row = frame.row_of(point.value)
-        if row is not None:
-            plot.write(row, column, style.glyphs.point, ink)
-
-
-def _bar(plot: Picture, column: int, halves: tuple[int, int], style: Style, ink: int) -> None:
-    top, bottom = halves
-    for row in range(max(top // 2, 0), min(bottom // 2, plot.height - 1) + 1):
-        upper, lower = top <= 2 * row, bottom >= 2 * row + 1
-        glyph = style.glyphs.bar if upper and lower else style.glyphs.bar_low if upper else style.glyphs.bar_high
-        plot.write(row, column, glyph, ink)
-
-
-def paint_best(plot: Picture, frame: Frame, style: Style) -> None:
-    """A star at the best visible point of each line that has a good direction."""
-    for line, curve in zip(frame.data.lines, frame.curves, strict=True):
-        values = curve.high if line.best == "high" else curve.low
-        if line.best is None or line.run or not np.isfinite(values).any():
-            continue
-        column = int(np.nanargmax(values) if line.best == "high" else np.nanargmin(values))
-        row = frame.row_of(float(values[column]))
-        if row is not None:
-            plot.write(row, column, style.glyphs.best, line_ink(line.role, 0))
-
-
-def paint_warnings(plot: Picture, frame: Frame, style: Style) -> None:
-    """Columns whose values are cut off or not finite, at the edge of the plot."""
-    low, high = frame.scale.low, frame.scale.high
-    for curve in frame.curves:
-        with np.errstate(invalid="ignore"):
-            over = np.flatnonzero(np.fmax(curve.high, curve.line[1::2]) > high)
-            under = np.flatnonzero(np.fmin(curve.low, curve.line[1::2]) < low)
-        if frame.view.show_band or frame.view.y_range or frame.view.robust_y:
-            for row, columns, glyph in ((0, over, style.glyphs.above), (plot.height - 1, under, style.glyphs.below)):
-                if not (frame.view.log_y and row):
-                    plot.glyph[row, columns] = glyph
-                    plot.ink[row, columns] = inks.CLIPPED
-    for curve in frame.curves:
-        plot.glyph[plot.height - 1, curve.bad], plot.ink[plot.height - 1, curve.bad] = style.glyphs.bad, inks.BAD
-
-
-def paint_marks(plot: Picture, frame: Frame, style: Style) -> None:
-    """Alerts, on the top row at the step that made them fire; the worst on top."""
-    order = {"info": 0, "warning": 1, "critical": 2}
-    colours = {"info": inks.INFO, "warning": inks.WARNING, "critical": inks.CRITICAL}
-    for mark in sorted(frame.data.marks, key=lambda mark: order.get(mark.severity, 0)):
-        column = frame.column_of_step(mark.step)
-        if column is not None:
-            plot.write(0, column, style.glyphs.severity(mark.severity), colours.get(mark.severity, inks.INFO))
+    raws = [raw for index in drawn if (raw := frame.curves[index].raw) is not None]
+    codes = np.stack([
+        braille_codes(stroke(frame.rows_of(raw.last, 4), 4 * plot.height) | _points(frame, raw)) for raw in raws
+    ])  # fmt: skip
+    touched, owner = _by_turns((codes > 0) & (plot.glyph == " "))
+    plot.glyph[touched] = braille(np.take_along_axis(codes, owner[None], 0)[0])[touched]
+    inks_of = np.array([dim_ink(ink_of(frame.data.lines[index])) for index in drawn], np.uint8)
+    plot.ink[touched] = inks_of[owner[touched]]

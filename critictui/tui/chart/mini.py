@@ -13,12 +13,13 @@ from textual.widget import Widget
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.frame import lay_out
 from critictui.tui.chart.glyphs import ASCII, UNICODE
-from critictui.tui.chart.layers import Style, banded, paint_bands, paint_lines, paint_raw, paint_warnings
+from critictui.tui.chart.layers import Style, banded, paint_bands, paint_lines, paint_raw
+from critictui.tui.chart.marks import paint_warnings
 from critictui.tui.chart.model import ChartData, Line, View
 from critictui.tui.chart.palette import Palette, make_palette, strips
-from critictui.tui.chart.picture import Picture, blank, line_ink
-from critictui.tui.chart.safe import shown
-from critictui.tui.chart.ticks import short
+from critictui.tui.chart.picture import Picture, blank, ink_of
+from critictui.tui.chart.reading import value_text
+from critictui.tui.chart.safe import elided, shown
 from critictui.tui.depth import depth_of
 
 _VALUE = 8
@@ -33,7 +34,7 @@ def mini_picture(line: Line | None, view: View, width: int, height: int, style: 
     frame = lay_out(data, view, width, height, bare=True)
     if frame is None or line is None:
         return blank(width, height)
-    picture = blank(width, height, tuple(line_ink(line.role, line.run) for _ in banded(frame)))
+    picture = blank(width, height, tuple(ink_of(line) for _ in banded(frame)))
     paint_lines(picture, frame, style)
     paint_raw(picture, frame, style)
     paint_bands(picture, frame, style)
@@ -50,33 +51,23 @@ def mini_strips(line: Line | None, view: View, size: tuple[int, int], palette: P
     if height < 1 or width < 1:
         return []
     last = line.series.last() if line is not None else None
-    value = short(last[1]) if last is not None else "-"
+    value = value_text(line, last[1]) if line is not None and last is not None else "-"
     name = shown(line.label, ascii_only=not style.glyphs.braille) if line is not None else ""
     quiet = palette.style(inks.LABEL, 0, ())
-    bright = palette.style(line_ink(line.role, line.run), 0, ()) if line is not None else quiet
+    bright = palette.style(ink_of(line), 0, ()) if line is not None else quiet
     if height > 1:
         room = max(width - cell_len(value) - 1, 0)
-        head = Strip([*_padded(elided(name, room, style), room, quiet), *_padded(f" {value}", width - room, bright)])
+        head = Strip(
+            [*_padded(elided(name, room, style.glyphs.more), room, quiet), *_padded(f" {value}", width - room, bright)]
+        )
         return [head.adjust_cell_length(width), *strips(mini_picture(line, view, width, height - 1, style), palette)]
     named = min(max(width * 2 // 5, 0), 40)
     curve = max(width - named - _VALUE - 2, 0)
-    row = [*_padded(elided(name, named, style), named + 1, quiet)]
+    row = [*_padded(elided(name, named, style.glyphs.more), named + 1, quiet)]
     for strip in strips(mini_picture(line, view, curve, 1, style), palette):
         row.extend(strip)
     row += _padded(value.rjust(_VALUE + 1), _VALUE + 1, bright)
     return [Strip(row).adjust_cell_length(width)]
-
-
-def elided(text: str, width: int, style: Style) -> str:
-    """Text in at most `width` cells, cut in the middle: both ends of a tag tell it apart."""
-    if cell_len(text) <= width:
-        return text
-    more = "…" if style.glyphs.braille else ".."
-    left, right = len(text) // 2, len(text) - len(text) // 2
-    while (left or right) and cell_len(text[:left] + more + text[len(text) - right :]) > width:
-        left, right = (left - 1, right) if left >= right else (left, right - 1)
-    cut = text[:left] + more + text[len(text) - right :]
-    return cut if cell_len(cut) <= width else ""
 
 
 def _padded(text: str, width: int, style: RichStyle) -> list[Segment]:

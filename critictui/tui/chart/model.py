@@ -32,7 +32,9 @@ class Line:
     series: Series
     role: Role = "main"
     run: int = 0
-    """0 for the run on the dashboard; 1, 2 ... for runs laid over it, which are dashed, dotted and of another shade."""
+    """0 for the run on the dashboard; 1, 2 ... for runs laid over it, which are dashed, dotted and have a letter."""
+    shade: int = 0
+    """0 for the colour of the role; 1, 2 ... for shades of it, where lines of several runs have one role."""
     letter: str = ""
     """One ASCII letter that tells the line apart without colour; '' takes one from the label."""
     best: Literal["high", "low"] | None = None
@@ -50,10 +52,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class SeamMark:
-    """A vertical dotted line: a restart or an epoch begins at this step."""
+    """A vertical line of short dashes where an epoch begins, of long ones where a restart does."""
 
     step: int
     label: str = ""
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,11 @@ class ChartData:
     title: str = ""
     """Foreign text; sanitised where it is shown."""
     lines: tuple[Line, ...] = ()
-    """The first ones are drawn last, over the others."""
+    """Where two meet in a cell, they take turns."""
+    asides: tuple[Line, ...] = ()
+    """Not drawn, for they need another scale: their values are said in the title and at the cursor."""
+    runs: tuple[str, ...] = ()
+    """The names of the runs that the lines are of, by `Line.run`, where there are several: foreign text."""
     references: tuple[Reference, ...] = ()
     seams: tuple[SeamMark, ...] = ()
     marks: tuple[AlertMark, ...] = ()
@@ -107,8 +114,8 @@ class View:
     all data."""
     y_range: tuple[float, float] | None = None
     log_y: bool = False
-    robust_y: bool = False
-    """The y range leaves out outliers; what is cut off is marked at the edge."""
+    whole_y: bool = False
+    """The y range holds every point, else it may leave out a few far ones (see `outliers`), marked at the edge."""
     smoothing: float = 0.9
     """Factor of the exponential moving average, 0 (none) to 0.999."""
     cursor_step: int | None = None
@@ -135,9 +142,9 @@ class View:
         """Logarithmic y or not; a y range that was set belongs to the old scale and goes."""
         return replace(self, log_y=log_y, y_range=None)
 
-    def with_robust(self, robust_y: bool) -> View:
-        """Outliers left out of the y range or not."""
-        return replace(self, robust_y=robust_y, y_range=None)
+    def with_whole(self, whole_y: bool) -> View:
+        """Every point in the y range, or all but a few far ones."""
+        return replace(self, whole_y=whole_y, y_range=None)
 
     def with_band(self, show_band: bool) -> View:
         """The band of minimum to maximum shown or not."""

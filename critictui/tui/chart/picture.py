@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critictui.run.series import FloatArray
-from critictui.tui.chart.model import Role
+from critictui.tui.chart.model import Line, Role
 
 Glyph = NDArray[np.str_]
 Bytes = NDArray[np.uint8]
@@ -18,7 +18,7 @@ ROLES: Final[tuple[Role, ...]] = (
     "teacher", "student", "train", "fixed", "main", "second", "third", "fourth", "fifth", "sixth",
 )  # fmt: skip
 SHADES: Final = 4
-"""Runs that have a shade of their own: the one on the dashboard and three laid over it; later ones share the last."""
+"""Shades of a colour: the run on the dashboard and three laid over it have their own, later ones share the last."""
 
 BLANK, LABEL, GRID, REFERENCE, THRESHOLD, SEAM, CURSOR, BAD, CLIPPED, WAITING, INFO, WARNING, CRITICAL, READING = range(
     14
@@ -32,9 +32,14 @@ BANDS: Final = 3
 PAPER_CURSOR: Final = 1 << BANDS
 
 
-def line_ink(role: Role, run: int) -> int:
+def line_ink(role: Role, shade: int) -> int:
+    """The bright ink of a role, and of a shade of it."""
+    return _LINES + ROLES.index(role) * SHADES + min(shade, SHADES - 1)
+
+
+def ink_of(line: Line) -> int:
     """The bright ink of a line."""
-    return _LINES + ROLES.index(role) * SHADES + min(run, SHADES - 1)
+    return line_ink(line.role, line.shade)
 
 
 def dim_ink(ink: int) -> int:
@@ -50,6 +55,11 @@ def bright_ink(ink: int) -> int:
 def is_line(ink: Bytes) -> NDArray[np.bool_]:
     """Where an ink is the bright one of a line."""
     return (ink >= _LINES) & (ink < _DIMS)
+
+
+def has_dots(ink: Bytes) -> NDArray[np.bool_]:
+    """Where an ink is a line's, bright or quiet."""
+    return (ink >= _LINES) & (ink < _PAPERS)
 
 
 def paper_ink(paper: int) -> int:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from critictui.run import metrics as names
 from critictui.run.series import Series
 from critictui.tui.chart.frame import Frame
 from critictui.tui.chart.model import ChartData, Line, XMode
 from critictui.tui.chart.reduce import x_values
+from critictui.tui.words import number, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Reading:
     """The sample of one line that is nearest to the cursor."""
 
     index: int
-    """Number of the line in its chart."""
+    """Number of the line in its chart, asides behind the lines."""
     line: Line
     step: int
     value: float
@@ -72,28 +74,30 @@ def moved(frame: Frame, step: int | None, columns: int) -> int | None:
 
 
 def readings(frame: Frame, step: int) -> list[Reading]:
-    """The nearest sample of every line to a step of the anchor; lines without points are left out."""
+    """The nearest sample of every line and aside to a step of the anchor; what has no points is left out."""
     found = []
     x = frame.x_of_step(step)
-    for number, line in enumerate(frame.data.lines):
+    for place, line in enumerate((*frame.data.lines, *frame.data.asides)):
         index = nearest(line.series, x, frame.view.x_mode)
         if index is not None:
             series = line.series
             found.append(
                 Reading(
-                    number, line, int(series.step[index]), float(series.value[index]), float(series.wall_time[index])
+                    place, line, int(series.step[index]), float(series.value[index]), float(series.wall_time[index])
                 )
             )
     return found
 
 
 def last_values(data: ChartData) -> list[Reading]:
-    """The newest sample of every line that has one."""
-    found = []
-    for number, line in enumerate(data.lines):
-        series = line.series
-        if len(series):
-            found.append(
-                Reading(number, line, int(series.step[-1]), float(series.value[-1]), float(series.wall_time[-1]))
-            )
-    return found
+    """The newest sample of every line and aside that has one."""
+    return [
+        Reading(place, line, int(s.step[-1]), float(s.value[-1]), float(s.wall_time[-1]))
+        for place, line in enumerate((*data.lines, *data.asides))
+        if len(s := line.series)
+    ]
+
+
+def value_text(line: Line, value: float, digits: int = 3) -> str:
+    """A value of a line as it is written everywhere: d_acc with three decimals, any other with so many digits."""
+    return share(value) if line.series.name == names.D_ACC else number(value, digits)

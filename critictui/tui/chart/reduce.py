@@ -17,10 +17,22 @@ BoolArray = NDArray[np.bool_]
 _EXACT = 4096
 """Up to so many points the smoothing runs over each of them; beyond, over buckets (four a pixel column)."""
 _BUCKETS_A_PIXEL = 4
+_POINTS_A_PIXEL = 1.5
+"""Up to so many points a pixel column they are shown one by one; with more of them a band is the calmer picture."""
 _WARM_UP = 64
 """Buckets in front of the visible range over which the smoothing settles."""
 _SMALLEST_WEIGHT = 1e-4
 """The kernel is cut where its weight falls below this share."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawLine:
+    """The points of each pixel column; arrays of shape (2 * width,), NaN where there is none."""
+
+    last: FloatArray
+    """The last of them; between columns with points, what lies on the straight line."""
+    low: FloatArray
+    high: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +41,8 @@ class Curve:
 
     line: FloatArray
     """Smoothed value, shape (2 * width,); NaN where there is no line."""
-    raw: FloatArray | None
-    """The points themselves, shape as `line`, where smoothing hides them and there is room for each; else None."""
+    raw: RawLine | None
+    """The points themselves, where smoothing hides them and there is room for each; else None."""
     low: FloatArray
     """Minimum of each cell column, shape (width,); NaN where there is no point."""
     high: FloatArray
@@ -39,6 +51,8 @@ class Curve:
     """Cell columns that hold a NaN or an infinity, shape (width,)."""
     count: int
     """Points in the visible range."""
+    first: int = 0
+    """Index of the first of them in its series."""
 
 
 def x_values(series: Series, mode: XMode) -> IntArray | FloatArray:
@@ -81,13 +95,22 @@ def extent_of(series: Series, mode: XMode) -> tuple[float, float] | None:
     return (float(good[0]), float(good[-1])) if len(good) and math.isfinite(good[0]) else None
 
 
-def reduce(series: Series, mode: XMode, extent: tuple[float, float], width: int, smoothing: float) -> Curve:
+def reduce(
+    series: Series,
+    mode: XMode,
+    extent: tuple[float, float],
+    width: int,
+    smoothing: float,
+    *,
+    within: tuple[float, float] | None = None,
+) -> Curve:
     """The curve of `series` between the x bounds `extent`, which lie in the middle of the outermost pixels.
 
     The cost depends on `width`, not on the number of points (in step mode; times are made monotone in one pass).
     The smoothed line is the debiased exponential moving average
     (Kingma & Ba 2014, section 3: s / (1 - factor^t)), over finite values only, at the last point of each pixel
-    column; a column without a point lies on the straight line between its neighbours.
+    column; a column without a point lies on the straight line between its neighbours. What lies outside of `within`
+    counts as its edge in the line, so that one far point does not bend a hundred after it; in the band it stays.
     """
     pixels = 2 * width
     if width < 1 or not len(series):
@@ -98,11 +121,14 @@ def reduce(series: Series, mode: XMode, extent: tuple[float, float], width: int,
     edges = index_at(x, bounds)
     first, last = int(edges[0]), int(edges[-1])
     buckets = _buckets(series, edges, smoothing)
-    smooth = _smooth(buckets.mean, buckets.finite, smoothing)
-    line = _line_at_pixels(series.value, x, edges, (buckets.borders, smooth), extent)
+    mean = buckets.mean if within is None else np.clip(buckets.mean, *within)
+    smooth = _smooth(mean, buckets.finite, smoothing)
+    line = _line_at_pixels(series.value, x, edges, (buckets.borders, smooth), extent, within=within)
     raw = None
-    if smoothing > 0 and last - first <= pixels:
-        raw = _line_at_pixels(series.value, x, edges, (buckets.borders, buckets.mean), extent)
+    if smoothing > 0 and last - first <= _POINTS_A_PIXEL * pixels:
+        joined = _line_at_pixels(series.value, x, edges, (buckets.borders, buckets.mean), extent)
+        least, most = (_grouped(join, buckets.mean, buckets.borders) for join in (np.fmin, np.fmax))
+        raw = RawLine(joined, least, most)
     cells = buckets.borders[::2]
     return Curve(
         line,
@@ -111,6 +137,7 @@ def reduce(series: Series, mode: XMode, extent: tuple[float, float], width: int,
         _grouped(np.fmax, buckets.high, cells),
         np.nan_to_num(_grouped(np.add, buckets.spoiled, cells)) > 0,
         last - first,
+        first,
     )
 
 
@@ -173,7 +200,8 @@ def _cuts(begin: int, edges: IntArray, smoothing: float) -> tuple[IntArray, IntA
 def _smooth(mean: FloatArray, count: FloatArray, factor: float) -> FloatArray:
     """The debiased average after each bucket, shape as `mean`; NaN until the first finite value.
 
-    A bucket of c points with mean m weighs as c points of value m: exact for c = 1.
+    A bucket of c points with mean m weighs as c points of value m: exact for c = 1. An average lies among what it is
+    of: the rounding of the sums would make a constant wiggle by a row.
     """
     if factor <= 0:
         return mean
@@ -186,7 +214,7 @@ def _smooth(mean: FloatArray, count: FloatArray, factor: float) -> FloatArray:
         weight = weight * kept + (1 - kept)
         result[index] = total / weight if weight > 0 else math.nan
     result[count == 0] = np.nan
-    return result
+    return np.clip(result, np.fmin.accumulate(mean), np.fmax.accumulate(mean))
 
 
 def _line_at_pixels(
@@ -195,6 +223,8 @@ def _line_at_pixels(
     edges: IntArray,
     smoothed: tuple[IntArray, FloatArray],
     extent: tuple[float, float],
+    *,
+    within: tuple[float, float] | None = None,
 ) -> FloatArray:
     """The smoothed value at each pixel column; `smoothed` is where each column's buckets begin, and their averages."""
     borders, smooth = smoothed
@@ -206,13 +236,19 @@ def _line_at_pixels(
     pitch = (extent[1] - extent[0]) / max(pixels - 1, 1)
     before, after = int(edges[0]) - 1, int(edges[-1])
     if pitch > 0 and before >= 0:
-        settled = float(smooth[borders[0] - 1]) if borders[0] > 0 else float(value[before])
+        settled = float(smooth[borders[0] - 1]) if borders[0] > 0 else _bounded(value[before], within)
         places = np.insert(places, 0, (float(x[before]) - extent[0]) / pitch)
         values = np.insert(values, 0, settled)
     if pitch > 0 and after < len(x):
         places = np.append(places, (float(x[after]) - extent[0]) / pitch)
-        values = np.append(values, np.clip(value[after], -LARGEST, LARGEST) if np.isfinite(value[after]) else np.nan)
+        values = np.append(values, _bounded(value[after], within))
     return _bridge(line, places, values, held)
+
+
+def _bounded(value: float, within: tuple[float, float] | None) -> float:
+    """A value inside of the bounds; NaN for what is not finite."""
+    low, high = within or (-LARGEST, LARGEST)
+    return float(min(max(value, low), high)) if math.isfinite(value) else math.nan
 
 
 def _last_known(smooth: FloatArray, borders: IntArray, held: IntArray) -> FloatArray:

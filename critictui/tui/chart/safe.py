@@ -21,3 +21,14 @@ def shown(text: str, *, ascii_only: bool = False) -> str:
     """Text for a title, where wide characters are welcome unless the terminal knows nothing but ASCII."""
     clean = sanitise_line(text, _LONGEST)
     return clean.encode("ascii", "replace").decode() if ascii_only else clean
+
+
+def elided(text: str, width: int, more: str) -> str:
+    """Text in at most `width` cells, cut in the middle: both ends of a tag tell it apart. '' where nothing fits."""
+    if cell_len(text) <= width:
+        return text
+    left, right = len(text) // 2, len(text) - len(text) // 2
+    while (left or right) and cell_len(text[:left] + more + text[len(text) - right :]) > width:
+        left, right = (left - 1, right) if left >= right else (left, right - 1)
+    cut = text[:left] + more + text[len(text) - right :]
+    return cut if cell_len(cut) <= width else ""

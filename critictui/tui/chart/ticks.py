@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from itertools import pairwise
 
 from critictui.tui.chart.scale import Scale
+from critictui.tui.words import number
 
 _SUFFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 _DAY = 86400
+_ROWS_A_LABEL = 2
+_LABELLED_FROM = 3
+"""Rows from which a y axis has two labels at least."""
 _WIDEST = 5
 """Cells a y label may take before it is written as a difference from a base."""
 
@@ -38,39 +43,47 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     return [number * step + 0.0 for number in range(first, last + 1)]
 
 
-def y_ticks(scale: Scale, count: int) -> list[float]:
-    """Ticks of a y axis with room for `count` labels: nice numbers, or powers of ten on a log scale."""
-    if not scale.log:
-        return nice_ticks(scale.low, scale.high, max(count, 1))
+def y_ticks(scale: Scale, rows: int) -> list[float]:
+    """Ticks of a y axis of `rows` rows: round numbers, or powers of ten on a log scale; two at least from 3 rows on.
+
+    They are whole rows apart where the scale was made for it, and where round numbers are too few the ends are named.
+    """
+    if scale.step:
+        first, last = math.ceil(scale.low / scale.step - 1e-9), math.floor(scale.high / scale.step + 1e-9)
+        ticks = [number * scale.step + 0.0 for number in range(first, last + 1)]
+    elif scale.log:
+        ticks = _log_ticks(scale, max(2, rows // _ROWS_A_LABEL))
+    else:
+        ticks = _apart(scale, rows)
+    return ticks if len(ticks) > 1 or rows < _LABELLED_FROM else [scale.low, scale.high]
+
+
+def _apart(scale: Scale, rows: int) -> list[float]:
+    """Round numbers whose rows are as far apart, as many as there are; else the first and the last of some."""
+    most = max(2, rows // _ROWS_A_LABEL)
+    two: list[float] = []
+    for count in (*range(most, 0, -1), *range(most + 1, 2 * rows)):
+        ticks = nice_ticks(scale.low, scale.high, count)
+        places = [round((1 - scale.place(tick)) * (4 * rows - 1)) // 4 for tick in ticks]
+        gaps = {b - a for a, b in pairwise(places)}
+        if count <= most and len(gaps) == 1 and gaps != {0}:
+            return ticks
+        if not two and gaps and places[0] != places[-1]:
+            two = [ticks[0], ticks[-1]]
+        if two and count > most:
+            break
+    return two
+
+
+def _log_ticks(scale: Scale, count: int) -> list[float]:
     first, last = math.ceil(math.log10(scale.low) - 1e-9), math.floor(math.log10(scale.high) + 1e-9)
-    stride = max(1, math.ceil((last - first + 1) / max(count, 1)))
+    stride = max(1, math.ceil((last - first + 1) / count))
     powers = [10.0**p for p in range(first, last + 1, stride)]
     if len(powers) >= 2:
         return powers
     fine = [f * 10.0**p for p in range(first - 1, last + 1) for f in (1, 2, 5)]
     fine = [t for t in fine if scale.low <= t <= scale.high]
-    return fine if 2 <= len(fine) <= count + 1 else powers or nice_ticks(scale.low, scale.high, max(count - 1, 1))
-
-
-def short(value: float) -> str:
-    """A number in at most seven cells, for a title or a lone label: 2.77, -0.0031, 12.4k, 1e-05, nan."""
-    if not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e4:
-        return _with_suffix(value, 3)
-    if size < 1e-4:
-        return _power(value, 1)
-    digits = 3 if size < 10 else 4
-    text = f"{value:.{digits}g}"
-    return text if "e" not in text else f"{value:.0f}"
-
-
-def exact(value: float) -> str:
-    """A number as it was logged, up to float32 precision: what the cursor reads."""
-    return f"{value:.7g}" if math.isfinite(value) else short(value)
+    return fine if 2 <= len(fine) <= count + 1 else nice_ticks(scale.low, scale.high, max(count - 1, 1))
 
 
 def _with_suffix(value: float, digits: int) -> str:
@@ -94,7 +107,7 @@ def _power(value: float, digits: int) -> str:
 def y_labels(ticks: list[float], scale: Scale) -> tuple[list[str], str]:
     """(a label for each tick, a base): the base is '' or a number that every label is to be added to.
 
-    Where even that leaves two alike, the later one is ''.
+    All have as many decimals. Where even that leaves two alike, the later one is ''.
     """
     if not ticks:
         return [], ""
@@ -102,30 +115,63 @@ def y_labels(ticks: list[float], scale: Scale) -> tuple[list[str], str]:
         labels = [_log_label(tick) for tick in ticks]
         return [label if label not in labels[:i] else "" for i, label in enumerate(labels)], ""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else max(abs(ticks[0]), 1e-300)
-    for labels in (_plain(ticks, step), [_suffixed(t) for t in ticks], [_power(t, 2) if t else "0" for t in ticks]):
-        if len(set(labels)) == len(labels) and max(map(len, labels)) <= _WIDEST:
-            return labels, ""
     base = ticks[0]
-    labels = [f"+{short(tick - base)}" if tick != base else "+0" for tick in ticks]
-    return [label if label not in labels[:i] else "" for i, label in enumerate(labels)], f"{base:.7g}"
+    labels = _alike(ticks, step, _WIDEST)
+    if labels:
+        return labels, ""
+    apart = [f"+{label}" for label in _plain([tick - base for tick in ticks], step, ticks[-1] - base)]
+    if len(set(apart)) == len(ticks) and max(map(len, apart)) <= _WIDEST + 2:
+        return apart, f"{base:.7g}"
+    labels = _alike(ticks, step, 2 * _WIDEST) or [number(tick) for tick in ticks]
+    return [label if label not in labels[:i] else "" for i, label in enumerate(labels)], ""
 
 
-def _plain(ticks: list[float], step: float) -> list[str]:
+def _alike(ticks: list[float], step: float, widest: int) -> list[str]:
+    """Labels in one form, none like another, one cell wider with a power of ten; nothing where no form has them."""
     largest = max(map(abs, ticks))
-    if not step >= 1e-5 or largest >= 1e5:
-        return ["0" * (_WIDEST + 1)]
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    if decimals > 6:
-        return ["0" * (_WIDEST + 1)]
-    return [f"{tick:.{decimals}f}" if tick else "0" for tick in ticks]
+    for made, room in ((_plain, widest), (_suffixed, widest), (_powers, widest + 1)):
+        labels = made(ticks, step, largest)
+        if len(set(labels)) == len(ticks) and max(map(len, labels)) <= room:
+            return labels
+    return []
 
 
-def _suffixed(tick: float) -> str:
-    return "0" if tick == 0 else _with_suffix(tick, 4) if abs(tick) >= 1e3 else f"{tick:.4g}"
+def _plain(ticks: list[float], step: float, largest: float) -> list[str]:
+    """`-0.5`, `0.0`, `0.5`; nothing where that is no way to write them."""
+    decimals = _decimals(step)
+    if largest >= 1e5 or decimals > 6:
+        return []
+    return [f"{tick + 0.0:.{decimals}f}" for tick in ticks]
+
+
+def _suffixed(ticks: list[float], step: float, largest: float) -> list[str]:
+    """`0.5M`, `1.0M`."""
+    size, suffix = next(((size, suffix) for size, suffix in _SUFFIXES if largest >= size), (0.0, ""))
+    if not size or largest / size >= 1e4:
+        return []
+    return [f"{tick / size + 0.0:.{_decimals(step / size)}f}{suffix}" for tick in ticks]
+
+
+def _powers(ticks: list[float], step: float, largest: float) -> list[str]:
+    """`0.5e-6`, `1.0e-6`."""
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    if abs(power) > 300:
+        return []
+    size = 10.0**power
+    decimals = _decimals(step / size)
+    return [f"{tick / size + 0.0:.{decimals}f}" + (f"e{power}" if tick else "") for tick in ticks]
+
+
+def _decimals(step: float) -> int:
+    """As many as make multiples of a step exact, two more than its size has where that never is."""
+    least = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 99
+    return next((n for n in (least, least + 1) if n < 20 and abs(round(step, n) - step) <= step * 1e-6), least + 2)
 
 
 def _log_label(tick: float) -> str:
-    return short(tick) if 1e-3 <= tick < 1e6 else _power(tick, 0)
+    if not 1e-3 <= tick < 1e6:
+        return _power(tick, 1)
+    return f"{tick:.4g}" if tick < 1e4 else _with_suffix(tick, 3)
 
 
 def step_label(step: float) -> str:
@@ -157,13 +203,16 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float, span: float, *, full: bool = False) -> str:
-    """A moment in local time: 14:30, 14:30:05 when `span` (seconds) is short, 22 Nov when it is days."""
+    """A moment in local time: 14:30, 14:30:05 when `span` (seconds) is short, 22 Nov when it is days.
+
+    In full: 14:30:05, or 22 Nov 14:30 where the span is longer than a day.
+    """
     try:
         moment = datetime.fromtimestamp(seconds).astimezone()
     except (OverflowError, OSError, ValueError):
-        return short(seconds)
+        return number(seconds)
     if full:
-        return moment.strftime("%Y-%m-%d %H:%M:%S")
+        return moment.strftime("%H:%M:%S") if span <= _DAY else moment.strftime("%d %b %H:%M").lstrip("0")
     if span <= 300:
         return moment.strftime("%H:%M:%S")
     if span > 5 * _DAY or (moment.hour == 0 and moment.minute == 0):

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.theme import Theme
 from textual.widget import Widget
 
-from critictui.tui.chart.captions import subtitle, title
+from critictui.tui.chart.captions import Look, subtitle, swatch, title
 from critictui.tui.chart.draw import Drawing, draw, with_cursor
 from critictui.tui.chart.frame import Frame, extent
 from critictui.tui.chart.glyphs import ASCII, UNICODE
@@ -191,6 +191,13 @@ class Chart(Widget, can_focus=True):
         palette = self._colours()
         return Style(ASCII if self.ascii else UNICODE, not (self.ascii or palette.mono or palette.ansi), palette.mono)
 
+    def _look_of(self) -> Look:
+        return Look(self._colours(), ASCII if self.ascii else UNICODE, self.styles.border_top[1])
+
+    def swatches(self) -> list[Content]:
+        """A piece of each line as it is drawn, in the order of the data."""
+        return [swatch(self._data, index, self._look_of()) for index in range(len(self._data.lines))]
+
     def _rows(self) -> list[Strip]:
         palette = self._colours()
         if self._strips is None:
@@ -228,12 +235,10 @@ class Chart(Widget, can_focus=True):
         """Title and values in the border; set only when they say something else than before."""
         if not self.is_mounted or not self.size:
             return
-        palette, width = self._colours(), self.size.width - 4
-        glyphs = ASCII if self.ascii else UNICODE
-        frame = self.frame
+        look, width = self._look_of(), self.size.width - 4
         captions = (
-            title(self._data, self.view, width, palette, glyphs, rule=self.styles.border_top[1]),
-            subtitle(frame, self.view, width, palette, glyphs),
+            title(self._data, self.view, width, look),
+            subtitle(self._data, self.frame, self.view, width, look),
         )
         before, self._captions = self._captions, captions
         width, height = self.size.width, self.size.height
@@ -307,9 +312,9 @@ class Chart(Widget, can_focus=True):
         """Logarithmic y or not."""
         self._look(self.view.with_log(not self.view.log_y))
 
-    def action_toggle_robust(self) -> None:
-        """Outliers left out or not."""
-        self._look(self.view.with_robust(not self.view.robust_y))
+    def action_toggle_whole(self) -> None:
+        """Every point in the y range, or all but a few far ones."""
+        self._look(self.view.with_whole(not self.view.whole_y))
 
     def action_next_x_mode(self) -> None:
         """Step, relative time, wall clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
@@ -11,11 +12,18 @@ from textual.widget import Widget
 
 from critictui.monitor.snapshot import Snapshot
 from critictui.tui import keys, words
+from critictui.tui.chart.model import ChartData, Line
+from critictui.tui.chart.names import long_names
+from critictui.tui.chart.reading import value_text
 from critictui.tui.chart.widget import Chart
+from critictui.tui.glyphs import Glyphs
 from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel
 from critictui.tui.screens.base import RunScreen
-from critictui.tui.text import elided, lines, plain
+from critictui.tui.text import EMPTY, elided, lines, plain
 from critictui.tui.widgets.words import Words
+
+_MOST_SEAMS = 4
+"""Of the newest, named below the chart."""
 
 
 class ChartScreen(RunScreen):
@@ -42,10 +50,12 @@ class ChartScreen(RunScreen):
         """The same panel of the newest snapshot."""
         self._panel = panel_for(snapshot, self.key)
         if self._panel is not None:
-            self.query_one("#full", Chart).set_data(self._panel.data)
-            room = 6 if self.size.height >= 24 else 2 if self.size.height >= 12 else 0
-            more = self.shell.glyphs.more
-            self.query_one("#figures", Words).say(figures(self._panel, room, self.size.width - 2, more))
+            chart = self.query_one("#full", Chart)
+            chart.set_data(self._panel.data)
+            room = 7 if self.size.height >= 24 else 2 if self.size.height >= 12 else 0
+            said = figures(self._panel, chart.swatches(), self.shell.glyphs)
+            width = max(self.size.width - 2, 1)
+            self.query_one("#figures", Words).say(lines([line.truncate(width, ellipsis=True) for line in said[:room]]))
 
     def help_for(self, widget: Widget | None) -> str:
         """What is on the chart, then how charts are read."""
@@ -82,21 +92,45 @@ def panel_for(snapshot: Snapshot, key: str) -> Panel | None:
     return tag_panel(snapshot, key)
 
 
-def figures(panel: Panel, room: int, width: int, more: str) -> Content:
-    """A line for each line of the chart: newest value, best, bounds, points, and where it was read."""
-    rows = []
-    for line in panel.data.lines[:room]:
+def figures(panel: Panel, swatches: list[Content], glyphs: Glyphs) -> list[Content]:
+    """What the lines across stand for, then of each curve newest value, best, bounds, points, and where it was read."""
+    data = panel.data
+    names = long_names(data)
+    said = [marks_words(data, glyphs)]
+    for index, line in enumerate((*data.lines, *data.asides)):
         series = line.series
         last = series.last()
         if last is None:
             continue
         bounds = series.pyramid.bounds(series.value)
-        span = f"{words.number(bounds[0])} to {words.number(bounds[1])}" if bounds else "no finite value"
+        span = " to ".join(value_text(line, bound) for bound in bounds) if bounds else "no finite value"
+        best = best_words(line)
         kept = f", {series.superseded} superseded" if series.superseded else ""
-        where = elided(series.source, 40, more)
+        where = elided(series.source, 40, glyphs.more)
+        key = swatches[index] if index < len(swatches) else plain("not drawn:", "$foreground-muted")
         text = (
-            f"{line.label}: {words.number(last[1], 4)} at step {last[0]}; {span}; "
+            f" {names[index]}: {value_text(line, last[1], 4)} at step {last[0]}; {best}{span}; "
             f"{words.count(len(series), 'point')}{kept}; {series.tag} from {where} ({series.kind})"
         )
-        rows.append(plain(text).truncate(max(width, 1)))
-    return lines(rows)
+        said.append(key + plain(text))
+    return [line for line in said if line]
+
+
+def best_words(line: Line) -> str:
+    """The best point of a line that has a good direction."""
+    value = line.series.value
+    if line.best is None or not np.isfinite(value).any():
+        return ""
+    index = int(np.nanargmax(np.where(np.isfinite(value), value, np.nan) * (1 if line.best == "high" else -1)))
+    return f"best {value_text(line, float(value[index]), 4)} at step {int(line.series.step[index])}; "
+
+
+def marks_words(data: ChartData, glyphs: Glyphs) -> Content:
+    """The reference lines and seams by name, and their place."""
+    found = [
+        plain(f"{reference.label or reference.kind} {words.number(reference.value)}", style)
+        for reference in data.references
+        for style in ("$text-warning" if reference.kind == "threshold" else "$foreground-muted",)
+    ]
+    found += [plain(f"{seam.label} from step {seam.step}", "$foreground-muted") for seam in data.seams[-_MOST_SEAMS:]]
+    return plain(f" {glyphs.dot} ", "$foreground-muted").join(found) if found else EMPTY

@@ -137,7 +137,7 @@ def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: G
         low, high = score.d_acc_ci
         rows.append(
             plain(
-                f"d_acc {words.number(score.d_acc)} ({words.number(low)} to {words.number(high)}), "
+                f"d_acc {words.share(score.d_acc)} ({words.share(low)} to {words.share(high)}), "
                 f"margin {words.number(score.score_diff)}, {words.count(score.pairs, 'pair')}, {score.series}"
             )
         )

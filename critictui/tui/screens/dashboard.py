@@ -235,7 +235,7 @@ def status_words(main: WatchedRun, glyphs: Glyphs) -> Content:
         series = main.run.metric(name)
         last = series.last() if series is not None else None
         if last is not None:
-            said.append(plain(f"{label} {words.number(last[1])}"))
+            said.append(plain(f"{label} {words.share(last[1]) if name == names.D_ACC else words.number(last[1])}"))
     alert = worst(main)
     if alert is not None:
         said.append(plain(f"{alert.rule}: {alert.message}", STYLES[alert.severity]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from textual.content import Content
 
 from critictui.monitor.snapshot import RunRow, Snapshot
 from critictui.tui import keys, words
+from critictui.tui.panels import shared_prefix
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import elided, plain, set_title
 from critictui.tui.widgets.header import STYLES
@@ -25,7 +25,8 @@ class RunsScreen(RunScreen):
 
     HELP = (
         "Every run found under the path, by name. Enter shows the run on the dashboard. Space lays it over the one "
-        "that is shown: the same charts, other lines. Runs are told apart by colour, line shape and letter."
+        "that is shown: the same charts, other lines. Each run has a letter, A for the one that is shown, a line "
+        "shape, and on charts of one metric a colour; the lower border of a chart says which is which."
     )
     BINDINGS: ClassVar[list[BindingType]] = [*keys.RUNS]
     AUTO_FOCUS = "#runs"
@@ -73,7 +74,7 @@ class RunsScreen(RunScreen):
         ]
         if width >= 90:
             columns += [
-                (plain(f"d_acc {words.number(row.d_acc)}" if row.d_acc is not None else ""), 11, "left"),
+                (plain(f"d_acc {words.share(row.d_acc)}" if row.d_acc is not None else ""), 11, "left"),
                 (plain(words.clock(row.modified, self.shell.now())), 12, "right"),
             ]
         return cells(columns, gap=1 if width < 90 else 2)
@@ -100,10 +101,3 @@ class RunsScreen(RunScreen):
         if self.shell.monitor is not None:
             self.shell.monitor.overlay(self._marked)
         self.query_one("#runs", Rows).refresh()
-
-
-def shared_prefix(names: list[str]) -> int:
-    """How many characters of leading folders all names have in common: they tell nothing apart."""
-    parents = [name.rsplit("/", 1)[0] if "/" in name else "" for name in names]
-    shared = os.path.commonpath(parents) if len(names) > 1 and all(parents) else ""
-    return len(shared) + 1 if shared else 0

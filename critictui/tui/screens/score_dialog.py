@@ -184,7 +184,7 @@ def plan_words(plan: Plan, glyphs: Glyphs, width: int) -> Content:
         rows.append(_row("", plan.recipe_reason))
     if plan.scored is not None:
         low, high = plan.scored.d_acc_ci
-        same = f"{words.number(plan.scored.d_acc)} ({words.number(low)} to {words.number(high)})"
+        same = f"{words.share(plan.scored.d_acc)} ({words.share(low)} to {words.share(high)})"
         rows.append(_row("scored", f"already, this set and recipe: d_acc {same}"))
     if plan.problem:
         rows += [EMPTY, plain(f"{glyphs.critical} {plan.problem}", "$text-error")]

@@ -12,8 +12,9 @@ from rich.cells import cell_len
 
 from critictui.tui.chart.draw import Drawing, draw, with_cursor
 from critictui.tui.chart.glyphs import ASCII, UNICODE
-from critictui.tui.chart.layers import Style, letters_of
+from critictui.tui.chart.layers import Style
 from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, SeamMark, View
+from critictui.tui.chart.names import letters_of
 from critictui.tui.chart.picture import dim_ink, is_line, line_ink
 
 MakeLine = Callable[..., Line]
@@ -115,24 +116,6 @@ def test_on_a_log_axis_what_is_not_positive_is_a_gap_and_said(line: MakeLine) ->
     gap = slice((frame.column_of_step(50) or 0) + 1, frame.column_of_step(99))
     assert not held[gap].any()
     assert held[: gap.start - 2].all()
-
-
-def test_robust_y_leaves_an_outlier_out_and_marks_it(line: MakeLine, style: Style) -> None:
-    value = np.sin(np.arange(300.0))
-    value[150] = 1e6
-    data = ChartData(lines=(line(value),))
-    frame = draw(data, View(), 80, 12, style).frame
-    assert frame is not None
-    assert frame.scale.high >= 1e6
-    drawing = draw(data, View(robust_y=True), 80, 12, style)
-    assert drawing.frame is not None
-    assert drawing.frame.scale.high < 2
-    assert plot(drawing)[0][drawing.frame.column_of_step(150)] == style.glyphs.above
-
-
-def test_robust_y_cuts_nothing_off_where_there_are_no_outliers(line: MakeLine, style: Style) -> None:
-    drawing = draw(ChartData(lines=(line(np.linspace(-3, 3, 300)),)), View(robust_y=True), 80, 12, style)
-    assert style.glyphs.above not in "".join(plot(drawing))
 
 
 def test_references_are_dashed_at_their_value_and_named(line: MakeLine, style: Style) -> None:
@@ -237,7 +220,7 @@ def test_lines_of_other_runs_have_other_shapes(line: MakeLine) -> None:
 
 
 def test_without_colours_every_line_has_a_shape_and_a_letter_of_its_own(line: MakeLine) -> None:
-    lines = (line(np.zeros(50), "teacher"), line(np.ones(50), "student"), line(np.ones(50) * 2, "teacher", run=1))
+    lines = (line(np.zeros(50), "teacher"), line(np.ones(50), "student"), line(np.ones(50) * 2, "teacher"))
     assert letters_of(lines) == ["T", "S", "t"]
     rows = plot(draw(ChartData(lines=lines), RAW, 60, 14, PLAIN))
     for marker, letter in (("#", "T"), ("o", "S"), ("+", "t")):
@@ -270,7 +253,7 @@ def test_new_steps_leave_the_columns_before_them_where_they_are(line: MakeLine) 
 def test_a_change_at_the_right_end_repaints_the_right_end(line: MakeLine) -> None:
     value = np.sin(np.arange(2000) / 50)
     first = draw(ChartData(lines=(line(value[:1010]),)), View(), 100, 20, TINT).picture
-    second = draw(ChartData(lines=(line(value[:1011]),)), View(), 100, 20, TINT).picture
+    second = draw(ChartData(lines=(line(value[:1015]),)), View(), 100, 20, TINT).picture
     changed = second.differs(first)
     assert changed
     assert all(low > 85 for _, low, _ in changed)
@@ -295,7 +278,7 @@ views = st.builds(
     x_range=st.one_of(st.none(), st.tuples(st.floats(-1e19, 0), st.floats(1, 1e19))),
     y_range=st.one_of(st.none(), st.tuples(odd, odd)),
     log_y=st.booleans(),
-    robust_y=st.booleans(),
+    whole_y=st.booleans(),
     smoothing=st.sampled_from([0.0, 0.9, 0.999]),
     cursor_step=st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
     show_band=st.booleans(),

@@ -13,7 +13,6 @@ from critictui.tui.chart.ticks import (
     clock,
     duration,
     nice_ticks,
-    short,
     step_label,
     time_ticks,
     y_labels,
@@ -42,29 +41,8 @@ def test_labels_that_would_be_alike_are_differences_from_a_base() -> None:
 
 def test_a_log_axis_is_labelled_at_powers_of_ten() -> None:
     scale = Scale(0.0008, 2000, log=True)
-    assert y_ticks(scale, 8) == pytest.approx([0.001, 0.01, 0.1, 1, 10, 100, 1000])
+    assert y_ticks(scale, 16) == pytest.approx([0.001, 0.01, 0.1, 1, 10, 100, 1000])
     assert y_labels([0.001, 1.0, 1e7], scale)[0] == ["0.001", "1", "1e7"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (2.7701, "2.77"), (-3.08, "-3.08"), (0.0, "0"), (0.76812, "0.768"), (141.23, "141.2"), (12345.6, "12.3k"),
-        (1e-5, "1e-5"), (2e-308, "2e-308"), (1.5e300, "1.5e300"), (math.nan, "nan"), (-math.inf, "-inf"),
-        (9999.6, "10000"), (2e6, "2M"), (0.0001234, "0.000123"),
-    ],
-)  # fmt: skip
-def test_a_value_is_short(value: float, text: str) -> None:
-    assert short(value) == text
-
-
-@given(st.one_of(st.floats(-1e300, 1e300), st.sampled_from([math.nan, math.inf, -math.inf])))
-def test_every_value_is_short_and_says_the_same(value: float) -> None:
-    text = short(value)
-    assert len(text) <= 9
-    assert text.isascii()
-    if math.isfinite(value) and not text[-1].isalpha():
-        assert float(text) == pytest.approx(value, rel=0.06, abs=1e-320)
 
 
 @given(st.floats(-1e300, 1e300), st.floats(-1e300, 1e300), st.integers(1, 30), st.booleans())
@@ -81,6 +59,7 @@ def test_ticks_ascend_inside_the_axis_and_labels_differ(a: float, b: float, coun
     assert all(low - slack <= tick <= high + slack for tick in ticks)
     labels, _ = y_labels(ticks, scale)
     assert len(labels) == len(ticks)
+    assert len(ticks) > 1 or count < 3
     said = [label for label in labels if label]
     assert len(set(said)) == len(said)
 
