@@ -110,7 +110,7 @@ class Case:
         """critictui's own measurement, from the stored score or else from the simulation's right way."""
         if self.score is not None:
             s = self.score
-            return OwnScore(s.d_acc, *s.d_acc_ci, s.d_acc_soft, s.score_diff, s.pairs)
+            return OwnScore(s.d_acc, *s.interval, s.d_acc_soft, s.score_diff, s.pairs)
         if self.simulation is None or not self.simulation.real.stats[0].pairs:
             return None
         real = self.simulation.real.stats[0]

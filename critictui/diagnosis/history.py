@@ -35,11 +35,11 @@ def history_findings(audit: Audit, scores: Sequence[ScoreResult]) -> Iterator[Fi
         if paired.p_value * len(others) > _LEVEL:
             return
         numbers += f": {paired.lost} pairs lost, {paired.gained} won (McNemar p = {paired.p_value:.2g})"
-    elif best.d_acc_ci[0] > mine.d_acc_ci[1]:
+    elif best.interval[0] > mine.interval[1]:
         numbers += ": the intervals do not meet"
     else:
         return
-    if mine.d_acc_ci[0] <= 0.5:
+    if mine.interval[0] <= 0.5:
         yield finding(
             "collapsed", "warning", numbers, f"use step {best.step}; see where the logged d_acc fell", **evidence
         )
@@ -59,7 +59,7 @@ def scored_steps(audit: Audit, scores: Sequence[ScoreResult]) -> list[dict[str, 
     if mine is None:
         return []
     curve = sorted((*others, mine), key=lambda s: s.step if s.step is not None else -1)
-    return [{"step": s.step, "d_acc": s.d_acc, "low": s.d_acc_ci[0], "high": s.d_acc_ci[1]} for s in curve]
+    return [{"step": s.step, "d_acc": s.d_acc, "low": s.interval[0], "high": s.interval[1]} for s in curve]
 
 
 def _series(audit: Audit, scores: Sequence[ScoreResult]) -> tuple[ScoreResult | None, list[ScoreResult]]:

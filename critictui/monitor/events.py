@@ -43,7 +43,7 @@ def _of_run(before: WatchedRun | None, after: WatchedRun) -> list[str]:
     scored = {s.path for s in before.scores} if before is not None else set()
     for score in after.scores:
         if score.path not in scored:
-            low, high = score.d_acc_ci
+            low, high = score.interval
             events.append(
                 f"score of step {score.step}: d_acc {score.d_acc:.3f} ({low:.3f}-{high:.3f}), "
                 f"margin {score.score_diff:.3f}, {score.pairs} pairs"

@@ -20,8 +20,8 @@ def fixed_scores(results: Iterable[ScoreResult]) -> tuple[FixedScore, ...]:
         FixedScore(
             step=result.step,
             d_acc=result.d_acc,
-            low=result.d_acc_ci[0],
-            high=result.d_acc_ci[1],
+            low=result.interval[0],
+            high=result.interval[1],
             d_acc_soft=result.d_acc_soft,
             margin=result.score_diff,
             pairs=result.pairs,

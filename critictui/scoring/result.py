@@ -34,6 +34,7 @@ class ScoreResult:
     d_acc: float
     """Share of pairs where the teacher scores above the student; ties by the recipe (report: they are left out)."""
     d_acc_ci: tuple[float, float]
+    """Wilson's, which takes pairs for independent; what is shown and judged is `interval`."""
     d_acc_soft: float
     """Mean of sigmoid(teacher - student)."""
     d_acc_ties_win: float
@@ -62,6 +63,16 @@ class ScoreResult:
     """Additions to the contract: more intervals, and the hashes of tokenizer and chat template that were in effect."""
     path: Path | None = None
     """The JSON file it was read from or saved to."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of d_acc: Wilson's, or the bootstrap that draws prompts where that is wider."""
+        low, high = self.d_acc_ci
+        cluster = self.extra.get("d_acc_ci_cluster")
+        if not isinstance(cluster, (list, tuple)) or len(cluster) != 2:
+            return low, high
+        numbers = [float(x) for x in cluster if isinstance(x, (int, float))]
+        return (min(low, numbers[0]), max(high, numbers[1])) if len(numbers) == 2 else (low, high)
 
     @property
     def definition(self) -> str:

@@ -160,15 +160,6 @@ def _std(x: np.ndarray) -> float:
     return float(np.std(x, ddof=1)) if len(x) > 1 else math.nan
 
 
-def widest_interval(result: ScoreResult) -> tuple[float, float]:
-    """The 95 % interval of d_acc by which verdicts are made: Wilson's, or the bootstrap by prompt where it is wider."""
-    low, high = result.d_acc_ci
-    cluster = result.extra.get("d_acc_ci_cluster")
-    if isinstance(cluster, (list, tuple)) and len(cluster) == 2 and all(isinstance(x, (int, float)) for x in cluster):
-        low, high = min(low, float(cluster[0])), max(high, float(cluster[1]))
-    return low, high
-
-
 def _counted(result: ScoreResult) -> str:
     """What d_acc is a share of."""
     left_out = result.recipe.get("ties", "report") == "report" and math.isfinite(result.tie_rate)
@@ -179,7 +170,7 @@ def _counted(result: ScoreResult) -> str:
 
 def in_words(result: ScoreResult) -> str:
     """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
-    low, high = widest_interval(result)
+    low, high = result.interval
     if not math.isfinite(result.d_acc):
         first = "no accuracy: no pair could be judged"
     elif low <= 0.5 <= high:

@@ -14,7 +14,6 @@ from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import ResponseRow
 from critictui.scoring.set_faults import echoed_share, garbled_share
-from critictui.scoring.summary import widest_interval
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import pool, prepare_tokens, score_critic
@@ -61,7 +60,7 @@ def measure(
     tokens = np.concatenate([np.empty(0), *(v for _, v in scored)])
     finite = tokens[np.isfinite(tokens)]
     header = fixed_set.header
-    low, high = widest_interval(result)
+    low, high = result.interval
     out: dict[str, object] = {
         "teacher": _spread([r.score for r in rows if r.role == "teacher"]),
         "student": _spread([r.score for r in rows if r.role == "student"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critictui.monitor.fixed_scores import fixed_scores
 from critictui.scoring import statistics
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.summary import in_words
@@ -202,6 +204,23 @@ def test_a_summary_weighs_pairs_and_says_what_is_in_doubt(
     assert any("not finite" in w for w in result.warnings)
     low, high = result.extra["d_acc_ci_cluster"]  # type: ignore[misc]
     assert low <= result.d_acc <= high
+
+
+def test_one_interval_of_accuracy_is_shown_and_judged_everywhere(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
+) -> None:
+    """Six students that are copies tell as much as one: Wilson's interval would say that chance is ruled out."""
+    result, _ = make_result([(1.0, [0.0] * 6)] * 15 + [(0.0, [1.0] * 6)] * 9)
+    assert result.d_acc_ci[0] > 0.5
+    low, high = result.interval
+    assert low < 0.5 < result.d_acc_ci[1] < high
+    assert (low, high) == tuple(result.extra["d_acc_ci_cluster"])  # type: ignore[arg-type]
+    [judged] = fixed_scores([result])
+    assert (judged.low, judged.high) == (low, high)
+    assert f"({low:.1%} to {high:.1%}): not told from chance" in in_words(result)
+    wide = dataclasses.replace(result, d_acc_ci=(0.1, 0.9))
+    assert wide.interval == (0.1, 0.9)
+    assert dataclasses.replace(result, extra={"d_acc_ci_cluster": [None, 1]}).interval == result.d_acc_ci
 
 
 def test_values_out_of_their_range_are_warned_of(

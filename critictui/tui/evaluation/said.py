@@ -35,7 +35,7 @@ def heading(width: int) -> Content:
 
 def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
     """One score as a row."""
-    low, high = score.d_acc_ci
+    low, high = score.interval
     chance = low <= 0.5 <= high
     style = "$text-error" if high < 0.5 else "$text-warning" if chance else "$text-success"
     d_acc = f"{score.d_acc:.3f} {glyphs.plus_minus}{(high - low) / 2:.3f}" if math.isfinite(score.d_acc) else "-"

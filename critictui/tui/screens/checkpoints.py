@@ -134,7 +134,7 @@ def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: G
     if not scores:
         rows.append(plain("not scored yet", "$foreground-muted"))
     for score in scores:
-        low, high = score.d_acc_ci
+        low, high = score.interval
         rows.append(
             plain(
                 f"d_acc {words.share(score.d_acc)} ({words.share(low)} to {words.share(high)}), "

@@ -183,7 +183,7 @@ def plan_words(plan: Plan, glyphs: Glyphs, width: int) -> Content:
     if plan.recipe_reason:
         rows.append(_row("", plan.recipe_reason))
     if plan.scored is not None:
-        low, high = plan.scored.d_acc_ci
+        low, high = plan.scored.interval
         same = f"{words.share(plan.scored.d_acc)} ({words.share(low)} to {words.share(high)})"
         rows.append(_row("scored", f"already, this set and recipe: d_acc {same}"))
     if plan.problem:

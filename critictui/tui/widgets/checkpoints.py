@@ -96,5 +96,5 @@ def score_words(watched: WatchedRun, checkpoint: Checkpoint, glyphs: Glyphs) -> 
     if not scores:
         return plain("not scored" if checkpoint.state == "complete" else "", "$foreground-muted")
     score = scores[-1]
-    half = (score.d_acc_ci[1] - score.d_acc_ci[0]) / 2
+    half = (score.interval[1] - score.interval[0]) / 2
     return plain(f"scored {words.number(score.d_acc)} {glyphs.plus_minus}{half:.3f}")
