@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Input
 
+from critictui.diagnosis.finding import Explanation
 from critictui.diagnosis.script import DiagnosisError
 from critictui.tui import keys
 from critictui.tui.evaluation.inquiries import ExplanationInquiry, Inquiry
@@ -50,13 +52,13 @@ class ExplanationScreen(ReportScreen):
         """The headline."""
         assert isinstance(inquiry, ExplanationInquiry)
         assert inquiry.explanation is not None
-        return explanation_lead(inquiry.explanation)
+        return explanation_lead(on_screen(inquiry.explanation))
 
     def items(self, inquiry: Inquiry) -> list[Item]:
         """The causes."""
         assert isinstance(inquiry, ExplanationInquiry)
         assert inquiry.explanation is not None
-        return explanation_items(inquiry.explanation, self.shell.glyphs)
+        return explanation_items(on_screen(inquiry.explanation), self.shell.glyphs)
 
     def list_title(self, inquiry: Inquiry) -> str:
         """Against which test."""
@@ -91,3 +93,29 @@ class ExplanationScreen(ReportScreen):
         self.action_leave_filter()
         if inquiry.stage in {"done", "asks"}:
             self._open(inquiry.main)
+
+
+_FLAGS = (
+    ("pass --claim d_acc=... too", "type its d_acc after t, too"),
+    ("pass --claim d_acc=...", "type the d_acc of your own test after t"),
+    ("--claim teacher=..., --claim student=... and --pairs", "teacher=... student=... pairs=... typed after t"),
+    ("pass the measured numbers with --claim", "type the measured numbers after t"),
+    ("(--checkpoint) and a fixed set (--fixed-set)", "(x in the list of checkpoints) and a fixed set (critictui.toml)"),
+    ("give a fixed set (--fixed-set)", "name a fixed set (fixed_set in critictui.toml)"),
+    ("pass --pairs N", "type pairs=N after t"),
+)
+"""What the command line says of its flags, and what does the same here."""
+
+
+def on_screen(explanation: Explanation) -> Explanation:
+    """The same answer; where it names a flag of the command line, with the key or the setting that serves here."""
+    causes = tuple(
+        replace(cause, message=_keyed(cause.message), next_step=_keyed(cause.next_step)) for cause in explanation.causes
+    )
+    return replace(explanation, headline=_keyed(explanation.headline), causes=causes)
+
+
+def _keyed(text: str) -> str:
+    for flag, key in _FLAGS:
+        text = text.replace(flag, key)
+    return text
