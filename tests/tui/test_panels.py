@@ -117,7 +117,7 @@ async def test_the_full_screen_names_every_line_in_its_colour(
         pilot.app.push_screen(ChartScreen("d_acc"))
         await settle(pilot)
         text = text_of(pilot.app)
-        assert all(f"{letter}: 0." in text for letter in "ABC")
+        assert all(f"{name}: 0." in text for name in ("A warmup-v10", "B warmup-v9", "C baseline"))
         assert "best 0." in text
         assert "chance 0.500" in text
         assert "generalisation-gap 0.510" in text

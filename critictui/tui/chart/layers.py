@@ -155,28 +155,37 @@ def paint_lines(plot: Picture, frame: Frame, style: Style) -> None:
     lines = frame.data.lines
     if not lines:
         return
-    if style.glyphs.braille:
-        codes = np.stack([
-            braille_codes(stroke(frame.rows_of(curve.line, 4), 4 * plot.height, pattern_of(line, index, style)))
-            for index, (line, curve) in enumerate(zip(lines, frame.curves, strict=True))
-        ])  # fmt: skip
-        touched, owner = _by_turns(codes > 0)
-        shown = np.take_along_axis(codes, owner[None], 0)[0]
-        if style.mono:  # without colours nothing is won by leaving dots out
-            shown = np.bitwise_or.reduce(codes, axis=0)
-        for index in range(len(lines)):
-            raw = frame.curves[index].raw
-            if raw is not None and index in banded(frame):
-                own = touched & (owner == index)
-                shown[own] |= braille_codes(_points(frame, raw))[own]
-        plot.glyph[touched] = braille(shown)[touched]
-    else:
-        cells_of = [np.floor(np.round(frame.rows_of(curve.line, 4)) / 4) for curve in frame.curves]
-        shape = (plot.height, plot.width, 2)
-        touched, owner = _by_turns(np.stack([stroke(c, plot.height).reshape(shape).any(axis=2) for c in cells_of]))
-        markers = np.array([style.glyphs.markers[i % len(style.glyphs.markers)] for i in range(len(lines))], "<U1")
-        plot.glyph[touched] = markers[owner[touched]]
+    touched, owner = (_dotted if style.glyphs.braille else _marked)(plot, frame, style)
     plot.ink[touched] = np.array([ink_of(line) for line in lines], np.uint8)[owner[touched]]
+
+
+def _dotted(plot: Picture, frame: Frame, style: Style) -> tuple[BoolArray, IntArray]:
+    """Lines of braille dots, with the points of their owner in each of their cells; (where any is, whose it is)."""
+    codes = np.stack([
+        braille_codes(stroke(frame.rows_of(curve.line, 4), 4 * plot.height, pattern_of(line, index, style)))
+        for index, (line, curve) in enumerate(zip(frame.data.lines, frame.curves, strict=True))
+    ])  # fmt: skip
+    touched, owner = _by_turns(codes > 0)
+    shown = np.take_along_axis(codes, owner[None], 0)[0]
+    if style.mono:  # without colours nothing is won by leaving dots out
+        shown = np.bitwise_or.reduce(codes, axis=0)
+    for index in banded(frame):
+        raw = frame.curves[index].raw
+        if raw is not None:
+            own = touched & (owner == index)
+            shown[own] |= braille_codes(_points(frame, raw))[own]
+    plot.glyph[touched] = braille(shown)[touched]
+    return touched, owner
+
+
+def _marked(plot: Picture, frame: Frame, style: Style) -> tuple[BoolArray, IntArray]:
+    """Lines of one character each; (where any is, whose it is)."""
+    shape = (plot.height, plot.width, 2)
+    places = [np.floor(np.round(frame.rows_of(curve.line, 4)) / 4) for curve in frame.curves]
+    touched, owner = _by_turns(np.stack([stroke(rows, plot.height).reshape(shape).any(axis=2) for rows in places]))
+    markers = style.glyphs.markers
+    plot.glyph[touched] = np.array([markers[i % len(markers)] for i in range(len(places))], "<U1")[owner[touched]]
+    return touched, owner
 
 
 def _by_turns(here: BoolArray) -> tuple[BoolArray, IntArray]:

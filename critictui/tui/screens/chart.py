@@ -108,8 +108,11 @@ def figures(panel: Panel, swatches: list[Content], glyphs: Glyphs) -> list[Conte
         kept = f", {series.superseded} superseded" if series.superseded else ""
         where = elided(series.source, 40, glyphs.more)
         key = swatches[index] if index < len(swatches) else plain("not drawn:", "$foreground-muted")
+        name = names[index]
+        if len(data.runs) > 1:
+            name = f"{name[:1]} {data.runs[line.run]}{name[1:]}"
         text = (
-            f" {names[index]}: {value_text(line, last[1], 4)} at step {last[0]}; {best}{span}; "
+            f" {name}: {value_text(line, last[1], 4)} at step {last[0]}; {best}{span}; "
             f"{words.count(len(series), 'point')}{kept}; {series.tag} from {where} ({series.kind})"
         )
         said.append(key + plain(text))
