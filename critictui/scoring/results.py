@@ -21,7 +21,7 @@ import platformdirs
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import at, dumps, result_from_json, result_to_json
-from critictui.scoring.rows import read_rows, write_rows
+from critictui.scoring.rows import holds_rows, read_rows, write_rows
 
 __all__ = [
     "NotSavedError",
@@ -131,20 +131,25 @@ def _save_in(folder: Path, result: ScoreResult, rows: Sequence[ResponseRow]) -> 
                 return path
             continue
         rows_path = path.with_suffix(".parquet")
+        ours = True
         try:
             # the rows first: whoever sees the result finds its rows
             publish(rows_path, lambda file: write_rows(file, rows))
         except FileExistsError:
-            # a writer that died, or one that is between its two links: its name is taken
-            if not path.exists():
+            # of a writer that died, or of one that is between its two links: perhaps with this very score
+            ours = False
+            if not holds_rows(rows_path, rows):
                 continue
         try:
             publish(path, lambda file: _write_bytes(file, text))
         except FileExistsError:
+            if _same_score(path, result):
+                return path
             continue
         except OSError:
-            with contextlib.suppress(OSError):
-                rows_path.unlink()
+            if ours:
+                with contextlib.suppress(OSError):
+                    rows_path.unlink()
             raise
         return path
     raise OSError(errno.EEXIST, "ten thousand results of one name")

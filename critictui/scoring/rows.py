@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _COLUMNS = {
     "truncated": "bool_",
     "finish_reason": "string",
 }
+_TEXTS = tuple(name for name, kind in _COLUMNS.items() if kind == "string")
 
 
 def write_rows(path: Path, rows: Sequence[ResponseRow]) -> None:
@@ -46,7 +47,20 @@ def read_rows(result: ScoreResult) -> list[ResponseRow]:
     """A saved result's responses. Raises ScoringError when they are missing, damaged or of another version."""
     if result.path is None:
         raise ScoringError("this score was not saved, so there are no rows to read")
-    path = result.path.with_suffix(".parquet")
+    return _read(result.path.with_suffix(".parquet"))
+
+
+def holds_rows(path: Path, rows: Sequence[ResponseRow]) -> bool:
+    """Whether a file holds these very rows."""
+    try:
+        there = _read(path)
+    except ScoringError:
+        return False
+    # by their repr: a NaN is no reason to differ
+    return repr(there) == repr([replace(row, **{n: _clean(getattr(row, n)) for n in _TEXTS}) for row in rows])
+
+
+def _read(path: Path) -> list[ResponseRow]:
     arrow, parquet = pyarrow()
     try:
         if path.stat().st_size > LARGEST_ROWS:

@@ -99,6 +99,41 @@ def test_the_same_score_is_saved_once_and_another_of_its_name_beside_it(run: Pat
     assert len(ResultsFolder(run).poll()) == 2
 
 
+@pytest.mark.parametrize("moment", [".parquet", ".json"])
+def test_an_equal_score_that_is_saved_in_between_is_not_saved_twice(
+    run: Path, make_result: Make, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process links its rows, or rows and result, just before ours are linked, or is between its two links."""
+    result, rows = make_result([(1.0, [0.0, math.nan])])
+    inner = results.publish
+
+    def another_is_faster(path: Path, write: Callable[[Path], None]) -> None:
+        if path.suffix == moment:
+            monkeypatch.setattr(results, "publish", inner)
+            save_result(run, result, rows)
+        inner(path, write)
+
+    monkeypatch.setattr(results, "publish", another_is_faster)
+    first = save_result(run, result, rows)
+    assert not first.stem.endswith("-2")
+    assert len(ResultsFolder(run).poll()) == 1
+    assert len(list(first.parent.iterdir())) == 2
+
+
+def test_rows_of_a_writer_that_died_are_taken_when_they_are_these_and_left_alone_else(
+    run: Path, make_result: Make
+) -> None:
+    result, rows = make_result()
+    path = save_result(run, result, rows)
+    path.unlink()
+    assert save_result(run, result, rows) == path
+    path.unlink()
+    other, others = make_result([(2.0, [0.5])])
+    second = save_result(run, other, others)
+    assert second.stem == f"{path.stem}-2"
+    assert read_rows(replace(result, path=path)) == rows
+
+
 SAVER = """
 import sys
 from dataclasses import replace
