@@ -52,7 +52,13 @@ def run(job: Job, tell: Tell) -> Finished:
         reading = pool.submit(_read, job, checkpoint, recipe)
         critic = load_for(job, tell, checkpoint=checkpoint)
         fixed_set, tokenised = reading.result()
-    result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=reporter(tell, "score"))
+    report = reporter(tell, "score")
+
+    def scored_some(done: float, total: float) -> None:
+        critic.verify()  # a checkpoint that goes away ends this now, not after hours
+        report(done, total)
+
+    result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=scored_some)
     critic.verify()
     seconds = {**result.seconds, "total": time.monotonic() - started}
     result = replace(result, seconds=seconds)

@@ -552,3 +552,31 @@ def test_what_is_changed_beside_the_weights_during_a_score_is_noticed(
     with pytest.raises(VanishedError, match="changed or replaced during scoring"):
         score_job.run(job, lambda _: None)
     assert ResultsFolder(run).poll() == ()
+
+
+def test_a_checkpoint_that_goes_away_ends_its_score_at_once(
+    demo_copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from critictui.checkpoint.checkpoint import VanishedError
+    from critictui.checkpoint.find import find_checkpoints
+    from critictui.scoring.jobs import Job
+
+    run = demo_copy("healthy")
+    checkpoint = next(c for c in find_checkpoints(run) if c.state == "complete")
+    forwards: list[int] = []
+    inner = forward._packed_row
+
+    def counted(*given: Any, **named: Any) -> Any:
+        forwards.append(1)
+        if len(forwards) == 2:
+            shutil.rmtree(checkpoint.path)
+        return inner(*given, **named)
+
+    monkeypatch.setattr(forward, "_packed_row", counted)
+    monkeypatch.setattr(forward, "token_budget", lambda *_: 256)
+    job = Job("score", checkpoint=str(checkpoint.path), fixed_set=str(run / "fixed_set.jsonl"), recipe={}, device="cpu")
+    with pytest.raises(VanishedError, match="removed during scoring"):
+        score_job.run(job, lambda _: None)
+    assert len(forwards) == 2
