@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ _COLUMNS = {
     "truncated": "bool_",
     "finish_reason": "string",
 }
-_TEXTS = tuple(name for name, kind in _COLUMNS.items() if kind == "string")
 
 
 def write_rows(path: Path, rows: Sequence[ResponseRow]) -> None:
@@ -57,7 +56,8 @@ def holds_rows(path: Path, rows: Sequence[ResponseRow]) -> bool:
     except ScoringError:
         return False
     # by their repr: a NaN is no reason to differ
-    return repr(there) == repr([replace(row, **{n: _clean(getattr(row, n)) for n in _TEXTS}) for row in rows])
+    mine, theirs = ([[_clean(getattr(r, name)) for name in _COLUMNS] for r in some] for some in (rows, there))
+    return repr(mine) == repr(theirs)
 
 
 def _read(path: Path) -> list[ResponseRow]:
