@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,13 +12,20 @@ from textual.content import Content
 
 from critictui.monitor.snapshot import RunRow, Snapshot
 from critictui.tui import keys, words
+from critictui.tui.glyphs import Glyphs
 from critictui.tui.panels import shared_prefix
 from critictui.tui.screens.base import RunScreen
-from critictui.tui.text import elided, plain, set_title
+from critictui.tui.siblings import told_apart
+from critictui.tui.text import plain, set_title
 from critictui.tui.widgets.header import STYLES
 from critictui.tui.widgets.rows import Rows, cells
 
 _MOST_OVERLAID = 5
+_WIDE = 90
+_FIXED, _FIXED_WIDE = 36, 67
+"""Cells beside the name."""
+_AROUND = 20
+"""Rows before and behind that a long name is told from."""
 
 
 class RunsScreen(RunScreen):
@@ -37,6 +45,8 @@ class RunsScreen(RunScreen):
         self._marked: tuple[Path, ...] | None = None
         self._main: Path | None = None
         self._shared = 0
+        self._cut: dict[tuple[int, int], str] = {}
+        """Names as they are shown, by row and width."""
 
     def compose_body(self) -> ComposeResult:
         """One list."""
@@ -46,6 +56,8 @@ class RunsScreen(RunScreen):
         """The rows as they are now; the cursor stays on its run."""
         rows = self.query_one("#runs", Rows)
         before = self._rows[rows.index].path if rows.index < len(self._rows) else None
+        if [row.name for row in self._rows] != [row.name for row in snapshot.rows]:
+            self._cut.clear()
         self._rows = snapshot.rows
         self._shared = shared_prefix([row.name for row in snapshot.rows])
         self._main = snapshot.main.run.path if snapshot.main is not None else None
@@ -64,20 +76,43 @@ class RunsScreen(RunScreen):
         glyphs = self.shell.glyphs
         shown = row.path == self._main
         sign = glyphs.cursor if shown else "+" if row.path in (self._marked or ()) else " "
-        name = max(width - (62 if width >= 90 else 40), 10)
+        gap = 1 if width < _WIDE else 2
+        name = max(width - (_FIXED if width < _WIDE else _FIXED_WIDE), 10)
         columns = [
             (plain(sign, "bold $accent"), 1, "left"),
-            (plain(elided(row.name[self._shared :], name, glyphs.more), "bold" if shown else ""), name, "left"),
-            (plain(row.state), 8, "left"),
-            (plain(f"step {row.step}" if row.step is not None else "no step"), 11, "left"),
-            (plain(f"{glyphs.severity(row.verdict)} {row.verdict}", STYLES.get(row.verdict, "")), 10, "left"),
+            (plain(self._short(index, name), "bold" if shown else ""), name, "left"),
+            (plain(row.state if row.read else ""), 8, "left"),
+            (plain(_step(row)), 13, "left"),
+            (_verdict(row, glyphs), 10, "left"),
         ]
-        if width >= 90:
+        if width >= _WIDE:
             columns += [
                 (plain(f"d_acc {words.share(row.d_acc)}" if row.d_acc is not None else ""), 11, "left"),
                 (plain(words.clock(row.modified, self.shell.now())), 12, "right"),
             ]
-        return cells(columns, gap=1 if width < 90 else 2)
+        return cells(columns, gap=gap)
+
+    def _short(self, index: int, width: int) -> str:
+        """A name as it is told from those around it that lie in the same folder."""
+        name = self._rows[index].name[self._shared :]
+        if len(name) <= width:
+            return name
+        cut = self._cut.get((index, width))
+        if cut is None:
+            folder = name.rpartition("/")[0]
+            places = list(takewhile(lambda k: self._folder(k) == folder, range(index, index + _AROUND)))
+            places = [*takewhile(lambda k: self._folder(k) == folder, range(index - 1, index - _AROUND, -1)), *places]
+            if len(places) == 1:  # alone in its folder: then the folders are what differs
+                places = list(range(max(index - _AROUND, 0), min(index + _AROUND, len(self._rows))))
+            names = told_apart([self._rows[k].name[self._shared :] for k in places], width, self.shell.glyphs.more)
+            self._cut |= {(place, width): cut for place, cut in zip(places, names, strict=True)}
+            cut = self._cut[index, width]
+        return cut
+
+    def _folder(self, index: int) -> str | None:
+        if not 0 <= index < len(self._rows):
+            return None
+        return self._rows[index].name[self._shared :].rpartition("/")[0]
 
     def on_rows_chosen(self, message: Rows.Chosen) -> None:
         """Show this run."""
@@ -101,3 +136,18 @@ class RunsScreen(RunScreen):
         if self.shell.monitor is not None:
             self.shell.monitor.overlay(self._marked)
         self.query_one("#runs", Rows).refresh()
+
+
+def _step(row: RunRow) -> str:
+    if not row.read:
+        return "not read yet"
+    if row.step is None:
+        return "no step"
+    return f"step {row.step}" if abs(row.step) < 10**8 else f"step {words.number(row.step, 4)}"
+
+
+def _verdict(row: RunRow, glyphs: Glyphs) -> Content:
+    """As a verdict with its sign, or in plain words that there is none yet."""
+    if not row.verdict:
+        return plain("not judged", "$foreground-muted")
+    return plain(f"{glyphs.severity(row.verdict)} {row.verdict}", STYLES.get(row.verdict, ""))
