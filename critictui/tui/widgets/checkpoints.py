@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -9,11 +13,12 @@ from textual.content import Content
 
 from critictui.tui import words
 from critictui.tui.glyphs import UNICODE, Glyphs
+from critictui.tui.siblings import told_apart
 from critictui.tui.text import joined, plain
 from critictui.tui.widgets.rows import Rows, cells
 
 if TYPE_CHECKING:
-    from critictui.checkpoint.checkpoint import Checkpoint
+    from critictui.checkpoint.checkpoint import Audit, Checkpoint
     from critictui.monitor.snapshot import WatchedRun
     from critictui.scoring.result import ScoreResult
 
@@ -24,6 +29,7 @@ _STYLES = {
     "unreadable": "$text-error",
     "deleted": "$foreground-muted",
 }
+_STEP_FOLDER = re.compile(r"(?:global_step_|checkpoint-)\d+$")
 
 
 class CheckpointPanel(Rows):
@@ -31,7 +37,8 @@ class CheckpointPanel(Rows):
 
     HELP = (
         "Every checkpoint of this run, newest first. 'complete' means that all shards are whole archives and the "
-        "trainer says it has finished writing; anything else gets no score, and the reason stands beside it. The "
+        "trainer says it has finished writing; anything else gets no score, and the reason stands beside it. 'in "
+        "doubt' is whole on disk, but holds what no score could be believed of. The "
         "score is d_acc on the fixed set, with half its 95 % interval."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,10 +49,12 @@ class CheckpointPanel(Rows):
         super().__init__(id=id)
         self._glyphs = glyphs
         self._watched: WatchedRun | None = None
+        self._places: tuple[str, ...] = ()
 
     def show_run(self, watched: WatchedRun) -> None:
         """Show the checkpoints of this run."""
         self._watched = watched
+        self._places = places_of(watched)
         self.show(self._line, max(len(watched.checkpoints), 1))
 
     @property
@@ -57,44 +66,97 @@ class CheckpointPanel(Rows):
 
     def _line(self, index: int, width: int) -> Content:
         if self._watched is None or not self._watched.checkpoints:
-            return plain("no checkpoint yet", "$foreground-muted")
+            said = f"no checkpoint: {none_yet(self._watched)}" if self._watched is not None else "no checkpoint yet"
+            return plain(said, "$foreground-muted")
         if index >= len(self._watched.checkpoints):
             return plain("")
-        return checkpoint_line(self._watched, self._watched.checkpoints[index], width, self._glyphs)
+        return checkpoint_line(self._watched, index, self._places, width, self._glyphs)
 
 
-def checkpoint_line(watched: WatchedRun, checkpoint: Checkpoint, width: int, glyphs: Glyphs) -> Content:
-    """`   310  complete     27.5 G  scored 0.741 ± 0.040`, and why it is not complete."""
-    step = f"{checkpoint.step}" if checkpoint.step is not None else checkpoint.path.name
-    reason = checkpoint.reason or ""
-    tail = score_words(watched, checkpoint, glyphs)
-    if reason:
-        tail = joined((reason, "$text-warning"), "  ", tail) if tail.plain else plain(reason, "$text-warning")
+def none_yet(main: WatchedRun) -> str:
+    """Why a run has no checkpoint."""
+    if main.run.demo == "recording":
+        return "this is a recording of curves alone; to train a critic: pip install 'critictui[score]'"
+    return "they appear when training saves them"
+
+
+def places_of(watched: WatchedRun) -> tuple[str, ...]:
+    """Where each checkpoint lies, below the run and without its step; empty where the steps tell them apart."""
+    steps = [c.step for c in watched.checkpoints]
+    if len({step for step in steps if step is not None}) == len(steps):
+        return ()
+    return tuple(_place(checkpoint, watched.run.path) for checkpoint in watched.checkpoints)
+
+
+def _place(checkpoint: Checkpoint, run: Path) -> str:
+    path = checkpoint.path
+    parts = path.relative_to(run).parts if path.is_relative_to(run) else (path.name,)
+    parts = parts[:-1] if parts[-1:] == ("critic",) and len(parts) > 1 else parts
+    return "/".join(part for part in parts if checkpoint.step is None or not _STEP_FOLDER.match(part)) or "."
+
+
+def checkpoint_line(watched: WatchedRun, index: int, places: Sequence[str], width: int, glyphs: Glyphs) -> Content:
+    """`   310  complete     27.5 G  scored 0.741 ± 0.040`, and why it is not complete, or not to be trusted.
+
+    `places`: of all checkpoints, where their steps do not tell them apart.
+    """
+    checkpoint = watched.checkpoints[index]
+    step = f"{checkpoint.step}" if checkpoint.step is not None else glyphs.dash
+    doubt = doubt_of(watched, checkpoint)
+    tail = plain(doubt, "$text-error") if doubt else score_words(watched, checkpoint, glyphs)
+    if checkpoint.reason:
+        reason = (checkpoint.reason, "$text-warning")
+        tail = joined(reason, "  ", tail) if tail.plain else plain(*reason)
+    state, style = checkpoint.state, _STYLES.get(checkpoint.state, "")
+    if doubt and state == "complete":
+        state, style = "in doubt", "bold $text-error"  # type: ignore[assignment]  # whole on disk, and no critic to trust
+    wide = min(max((len(place) for place in places), default=0), max(width // 3, 12))
+    where = _cut(tuple(places), wide, glyphs.more)[index] if places else ""
     return cells(
         [
-            (plain(step, "bold"), 8 if checkpoint.step is not None else min(len(step), 24), "right"),
-            (plain(checkpoint.state, _STYLES.get(checkpoint.state, "")), 10, "left"),
+            (plain(step, "bold"), 8, "right"),
+            *([(plain(where, "bold"), wide, "left")] if places else []),
+            (plain(state, style), 10, "left"),
             (plain(words.size(checkpoint.size)), 8, "right"),
-            (tail, max(width - 32, 4), "left"),
+            (tail, max(width - 32 - (wide + 2 if places else 0), 4), "left"),
         ]
     )
+
+
+@lru_cache(maxsize=8)
+def _cut(places: tuple[str, ...], width: int, more: str) -> list[str]:
+    return told_apart(places, width, more)
+
+
+def doubt_of(watched: WatchedRun, checkpoint: Checkpoint) -> str:
+    """What its audit found wrong, without the path that stands beside it: how many problems, and the first."""
+    problems = problems_of((watched.audits or {}).get(checkpoint.path))
+    many = f"{len(problems)} problems: " if len(problems) > 1 else ""
+    return many + problems[0][1] if problems else ""
+
+
+def problems_of(audit: Audit | None) -> list[tuple[str, str]]:
+    """(finding id, message) of each problem once, without the checkpoint's path."""
+    if audit is None:
+        return []
+    return list(dict.fromkeys((kind, message.removeprefix(f"{audit.path}: ")) for kind, message in audit.problems))
 
 
 def scores_of(watched: WatchedRun, checkpoint: Checkpoint) -> list[ScoreResult]:
     """The scores of one checkpoint: by path, or by step where the run was moved since."""
     path = str(checkpoint.path)
     same = [s for s in watched.scores if s.checkpoint == path]
-    return same or [s for s in watched.scores if s.step is not None and s.step == checkpoint.step]
+    if same or checkpoint.step is None:
+        return same
+    others = {str(other.path) for other in watched.checkpoints}
+    return [s for s in watched.scores if s.step == checkpoint.step and s.checkpoint not in others]
 
 
 def score_words(watched: WatchedRun, checkpoint: Checkpoint, glyphs: Glyphs) -> Content:
     """`scored 0.741 ± 0.040`, or that it is not."""
-    audit = (watched.audits or {}).get(checkpoint.path)
-    if audit is not None and audit.problems:
-        return plain(audit.problems[0][1], "$text-error")
     scores = scores_of(watched, checkpoint)
     if not scores:
         return plain("not scored" if checkpoint.state == "complete" else "", "$foreground-muted")
     score = scores[-1]
     half = (score.interval[1] - score.interval[0]) / 2
-    return plain(f"scored {words.number(score.d_acc)} {glyphs.plus_minus}{half:.3f}")
+    return plain(f"scored {words.share(score.d_acc)} {glyphs.plus_minus}{words.share(half)}")
