@@ -15,6 +15,7 @@ from typing import Protocol
 from critictui.demo.live import LiveTraining
 from critictui.demo.recording import LiveReplay, load_recording
 from critictui.demo.scenario import DemoError, Pooling, Trainer, training_for
+from critictui.run.demo_mark import mark_demo
 
 REPLAY_SPEED = 4.0
 _NEEDED = ("torch", "transformers", "tokenizers", "tensorboard", "pyarrow")
@@ -86,8 +87,10 @@ def live_run(
             f"{', '.join(missing)} not installed, so a recorded run is replayed; "
             "to train a critic: pip install 'critictui[score]'"
         )
+        mark_demo(root, "recording", scenario)
         live = LiveReplay(load_recording(scenario), root, speed=speed or REPLAY_SPEED, steps=steps)
     else:
+        mark_demo(root, "live", scenario)
         live = LiveTraining(settings, trainer=trainer)
     try:
         yield DemoRun(root, live, notice)
@@ -161,5 +164,8 @@ def _directory(wanted: Path | None) -> Path:
         return Path(tempfile.mkdtemp(prefix="critictui-demo-"))
     if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
         raise DemoError(f"{wanted}: exists and is not an empty directory; give --dir a new one")
-    wanted.mkdir(parents=True, exist_ok=True)
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"{wanted}: cannot be made ({error.strerror}); give --dir another one") from None
     return wanted

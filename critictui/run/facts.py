@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from critictui.run.demo_mark import DemoKind
 from critictui.run.series import Series, SourceKind
 
 RunState = Literal["running", "stalled", "finished", "empty"]
@@ -94,6 +95,8 @@ class RunSnapshot:
     """`time.time()` when we last saw any source grow; for a run opened late, the newest mtime. Never event time."""
     progress: float
     """Share of the known bytes that were read, 0 to 1; below 1 the history is still filling in."""
+    demo: DemoKind = ""
+    """Whether the run is a demo, and of which kind."""
     notices: tuple[str, ...] = ()
     """Sentences for the user: several writers, clock skew, polling instead of inotify, unsupported files."""
 

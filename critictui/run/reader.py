@@ -14,6 +14,7 @@ from critictui.config import Config
 from critictui.run import metrics
 from critictui.run.aliases import stand_ins
 from critictui.run.choice import Choice, choose, none_chosen, said_of_others
+from critictui.run.demo_mark import demo_kind
 from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
@@ -94,6 +95,7 @@ class RunReader:
         self._sizes: dict[Path, int] = {}
         self._turn = 0
         self._name = path.resolve().name
+        self._demo = demo_kind(path)
         self._profile: tuple[object, str] = ((), "")
         self._snapshot: RunSnapshot | None = None
         self._looked: tuple[object, ...] = ()
@@ -239,6 +241,7 @@ class RunReader:
             pace=pace,
             last_change=self._grew_time,
             progress=read / size if filling and size else 1.0,
+            demo=self._demo,
             notices=(*self._several(), *store.notices, *self._scanner.notices),
         )
 

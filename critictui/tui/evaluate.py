@@ -107,4 +107,6 @@ def _with_newest(app: Shell, what: str, do: Callable[[Checkpoint], None]) -> Non
         step = f"step {first.step}" if first.step is not None else first.path.name
         app.say(f"no complete checkpoint {what}; {step} is {first.state}: {first.reason or first.state}", "warning")
     else:
-        app.say(f"no checkpoint {what} yet: they appear when training saves them", "warning")
+        from critictui.tui.widgets.checkpoints import none_yet
+
+        app.say(f"no checkpoint {what}: {none_yet(main)}", "warning")

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from critictui.config import Config
 from critictui.demo.command import live_run, missing_packages
 from critictui.demo.recording import LiveReplay, load_recording, play
 from critictui.demo.scenario import SCENARIOS, DemoError, training_for
 from critictui.demo.tfrecord import scalar_record, version_record
+from critictui.run.demo_mark import demo_kind, mark_demo
+from critictui.run.reader import RunReader
 
 WITHOUT_TORCH = """
 import json, sys
@@ -125,3 +128,16 @@ def test_a_pooling_is_refused_where_there_is_no_choice_of_one(tmp_path: Path, mo
 def test_nothing_is_missing_where_the_extra_is_installed() -> None:
     pytest.importorskip("torch")
     assert missing_packages("verl") == []
+
+
+def test_a_demo_says_in_its_run_directory_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critictui.demo.command.missing_packages", lambda _: ["torch"])
+    with live_run("healthy", tmp_path / "run", steps=8):
+        assert demo_kind(tmp_path / "run") == "recording"
+    assert demo_kind(tmp_path) == ""
+    (tmp_path / "critictui-demo.json").write_text('{"kind": ["live"]}')
+    assert demo_kind(tmp_path) == ""
+    mark_demo(tmp_path, "live", "healthy")
+    reader = RunReader(tmp_path, Config())
+    assert reader.read_all().demo == "live"
+    reader.close()

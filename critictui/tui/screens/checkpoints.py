@@ -16,9 +16,12 @@ from critictui.tui.glyphs import Glyphs
 from critictui.tui.navigation import can_evaluate
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import elided, lines, plain, set_title
-from critictui.tui.widgets.checkpoints import CheckpointPanel, scores_of
+from critictui.tui.widgets.checkpoints import CheckpointPanel, none_yet, problems_of, scores_of
 from critictui.tui.widgets.rows import Rows
 from critictui.tui.widgets.words import Words
+
+_MOST_PROBLEMS = 6
+"""Lines; a checkpoint of numbers that are none has a problem a tensor."""
 
 
 class CheckpointScreen(RunScreen):
@@ -64,7 +67,7 @@ class CheckpointScreen(RunScreen):
         facts = self.query_one("#checkpoint-facts", Words)
         if chosen is None:
             set_title(facts, plain("nothing chosen"))
-            facts.say(plain("Checkpoints appear here when training saves them.", "$foreground-muted"))
+            facts.say(plain(f"No checkpoint: {none_yet(main)}.", "$foreground-muted"))
             return
         set_title(facts, plain(f"step {chosen.step}" if chosen.step is not None else chosen.path.name))
         facts.say(checkpoint_facts(main, chosen, self.size.width - 2, self.shell.glyphs, self.shell.now()))
@@ -129,7 +132,10 @@ def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: G
                     f"std {words.number(head.std)}, looks initialised: {head.looks_initialised}"
                 )
             )
-        rows += [plain(f"{problem}: {message}", "$text-error") for problem, message in audit.problems]
+        problems = problems_of(audit)
+        rows += [plain(f"{problem}: {message}", "$text-error") for problem, message in problems[:_MOST_PROBLEMS]]
+        if len(problems) > _MOST_PROBLEMS:
+            rows.append(plain(f"and {len(problems) - _MOST_PROBLEMS} more of the kind", "$text-error"))
     scores = scores_of(main, chosen)
     if not scores:
         rows.append(plain("not scored yet", "$foreground-muted"))

@@ -17,6 +17,7 @@ from critictui.run import metrics as names
 from critictui.tui import keys, words
 from critictui.tui.chart.widget import Chart
 from critictui.tui.glyphs import Glyphs
+from critictui.tui.nothing import nothing_to_draw
 from critictui.tui.panels import Panel, dashboard_panels
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import joined, lines, plain, set_title
@@ -24,7 +25,7 @@ from critictui.tui.widgets.checkpoints import CheckpointPanel
 from critictui.tui.widgets.header import STYLES, step_words, verdict_words, worst
 from critictui.tui.widgets.health import HealthPanel
 from critictui.tui.widgets.rows import Rows
-from critictui.tui.widgets.words import Words
+from critictui.tui.widgets.words import Passage, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,13 @@ class Dashboard(RunScreen):
         self.pages = 1
         self.panels: tuple[Panel, ...] = ()
         """The panels on this page, in the order of the charts."""
+        self._bare = self._held = False
+        """Nothing to draw yet; nothing but checkpoints."""
 
     def compose_body(self) -> ComposeResult:
         """Charts, health, checkpoints; and the status that stands for all of them on a tiny terminal."""
         yield Words(id="status")
+        yield Passage(id="nothing")
         with Container(id="grid"):
             for number in range(1, 5):
                 yield self._new_chart(number)
@@ -116,17 +120,20 @@ class Dashboard(RunScreen):
         room = self.room
         self.set_class(room.tiny, "-tiny")
         self.set_class(room.side_by_side, "-beside")
+        self.set_class(self._bare, "-bare")
+        self.set_class(self._held, "-held")
         grid = self.query_one("#grid")
         grid.styles.grid_size_columns = room.columns
         grid.styles.grid_size_rows = room.rows
         health, checkpoints = self.query_one("#health"), self.query_one("#checkpoints")
         both = max if room.side_by_side else int.__add__
-        self.query_one("#lower").styles.height = both(room.health, room.checkpoints)
-        health.display, checkpoints.display = room.health > 0, room.checkpoints > 0
-        health.styles.height, checkpoints.styles.height = max(room.health, 1), max(room.checkpoints, 1)
+        self.query_one("#lower").styles.height = "1fr" if self._held else both(room.health, room.checkpoints)
+        health.display, checkpoints.display = room.health > 0, room.checkpoints > 0 or self._held
+        health.styles.height = "1fr" if self._held and room.side_by_side else max(room.health, 1)
+        checkpoints.styles.height = "1fr" if self._held else max(room.checkpoints, 1)
         for number in range(len(self.query(Chart)) + 1, room.panels + 1):
             grid.mount(self._new_chart(number))
-        if self.focused is None and not room.tiny:
+        if self.focused is None and not room.tiny and not self._bare:
             self.query_one("#chart-1").focus()
         self.renew()
 
@@ -139,6 +146,7 @@ class Dashboard(RunScreen):
         if self.room.tiny:
             self.query_one("#status", Words).say(status_words(main, self.shell.glyphs))
             return
+        self._say_what_is_missing(snapshot)
         everything = dashboard_panels(snapshot, self.shell.state.pins, self.room.panels)
         pages = max(-(-len(everything) // self.room.panels), 1)
         self.page = min(self.page, pages - 1)
@@ -163,6 +171,16 @@ class Dashboard(RunScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There is nothing to turn on the only page."""
         return self.pages > 1 if action == "page" else super().check_action(action, parameters)
+
+    def _say_what_is_missing(self, snapshot: Snapshot) -> None:
+        """Words instead of charts while there is none; the checkpoints, if any, get the room."""
+        said = nothing_to_draw(snapshot)
+        self.query_one("#nothing", Passage).say(plain(said))
+        held = bool(said) and snapshot.main is not None and bool(snapshot.main.checkpoints)
+        if (bool(said), held) != (self._bare, self._held):
+            self._bare, self._held = bool(said), held
+            self._arrange()
+            self.query_one("#checkpoints" if held else "#health" if said else "#chart-1").focus()
 
     def _new_chart(self, number: int) -> Chart:
         app = self.shell

@@ -51,10 +51,11 @@ def header_line(
     run = main.run
     left: list[tuple[int, Content]] = [
         (0, plain(elided(run.name, max(8, min(32, width // 4)), glyphs.more), "bold")),
+        (1, plain("recording" if run.demo == "recording" else "", "$text-accent")),
         (1, plain(step_words(run))),
         (4, plain(_pace(run))),
         (5, plain(_eta(run))),
-        (2, _state(run, now, glyphs, short=width < 110)),
+        (2, _state(run, now, glyphs, short=width < 110) if run.step is not None else _not_yet(snapshot, run)),
         (6, plain(f"+ {words.count(len(snapshot.watched) - 1, 'run')}" if len(snapshot.watched) > 1 else "")),
         (3, plain(f"read {run.progress:.0%}" if run.progress < 0.995 else "")),
         (3, plain(note, "$foreground-muted")),
@@ -68,7 +69,7 @@ def header_line(
 
 
 def verdict_words(main: WatchedRun, glyphs: Glyphs) -> Content:
-    """`▲ 1 critical  ● 2 warnings`, `✓ healthy` or `? not enough data yet`."""
+    """`▲ 1 critical  ● 2 warnings`, `✓ healthy`, `✓ healthy so far` while rules wait, or `? not enough data`."""
     firing = [a for a in main.judgement.alerts if a.state == "firing" and a.key not in main.acknowledged]
     parts: list[Part] = []
     for severity, noun in (("critical", "critical"), ("warning", "warning")):
@@ -82,7 +83,8 @@ def verdict_words(main: WatchedRun, glyphs: Glyphs) -> Content:
     verdict = main.judgement.verdict
     if verdict in {"critical", "warning"}:
         return plain(f"{glyphs.severity(verdict)} {verdict}, acknowledged", STYLES[verdict])
-    said = "healthy" if verdict == "healthy" else "not enough data"
+    calm = "healthy so far" if main.judgement.waiting else "healthy"
+    said = calm if verdict == "healthy" else "not enough data" if main.run.step is not None else "no data yet"
     return plain(f"{glyphs.severity(verdict)} {said}", STYLES[verdict])
 
 
@@ -111,13 +113,22 @@ def _eta(run: RunSnapshot) -> str:
 
 def _state(run: RunSnapshot, now: float, glyphs: Glyphs, *, short: bool) -> Content:
     if run.last_change is None:
-        return plain("waiting for data" if run.state == "empty" else run.state)
+        return plain(run.state)
     since = words.clock(run.last_change, now)
     seen = f"{run.state} {since}" if short else f"{run.state} {glyphs.dot} last event {since}"
     old = now - run.last_change
     if old >= 60 and run.state != "finished" and not short:
         seen += f", {words.age(old)}"
     return plain(seen, STYLES["warning"] if run.state == "stalled" else "")
+
+
+def _not_yet(snapshot: Snapshot, run: RunSnapshot) -> Content:
+    """What goes on while there is no step."""
+    if run.demo == "live":
+        return plain("the demo's critic is starting")
+    if snapshot.scanning:
+        return plain(f"searching, {snapshot.scanned:,} entries")
+    return plain("waiting for data" if run.state == "empty" else run.state)
 
 
 def _gpu_words(gpus: tuple[GpuMemory, ...]) -> str:

@@ -11,6 +11,7 @@ from textual.content import Content
 
 from critictui.health.alert import Alert
 from critictui.monitor.snapshot import WatchedRun
+from critictui.tui import words
 from critictui.tui.glyphs import UNICODE, Glyphs
 from critictui.tui.text import EMPTY, joined, plain
 from critictui.tui.widgets.header import STYLES
@@ -95,9 +96,13 @@ def _alert_lines(alert: Alert, acknowledged: bool, width: int, glyphs: Glyphs) -
 
 def _calm(watched: WatchedRun, glyphs: Glyphs) -> Content:
     if watched.judgement.verdict == "healthy":
-        return plain(f"{glyphs.healthy} healthy: no rule has anything to say", STYLES["healthy"])
+        n = len({item.rule for item in watched.judgement.waiting if item.rule})
+        wait = f", {words.count(n, 'rule')} {'waits' if n == 1 else 'wait'} for data" if n else ""
+        said = f"healthy{' so far' if n else ''}: no rule has anything to say{wait}"
+        return plain(f"{glyphs.healthy} {said}", STYLES["healthy"])
     if watched.judgement.verdict == "unknown":
-        return plain(f"{glyphs.unknown} no verdict yet: not enough data", STYLES["unknown"])
+        why = "not enough data" if watched.run.step is not None else "no data"
+        return plain(f"{glyphs.unknown} no verdict yet: {why}", STYLES["unknown"])
     return plain(f"{glyphs.severity(watched.judgement.verdict)} {watched.judgement.verdict}", "bold")
 
 
@@ -107,7 +112,8 @@ def _waiting(watched: WatchedRun, glyphs: Glyphs) -> Content:
         rules = by_need.setdefault(item.needs, [])
         if item.rule not in rules:
             rules.append(item.rule)
-    said = [f"{', '.join(rules)} ({needs})" for needs, rules in by_need.items()]
+    named = {needs: ", ".join(rule for rule in rules if rule) for needs, rules in by_need.items()}
+    said = [f"{rules} ({needs})" if rules else needs for needs, rules in named.items()]
     return plain(f"{glyphs.pending} not enough data yet: {'; '.join(said)}", "$foreground-muted")
 
 
