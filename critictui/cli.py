@@ -17,7 +17,7 @@ import click
 from critictui import __version__
 from critictui.arrays import load_numpy
 from critictui.config import Config, load_config
-from critictui.errors import InputError, JobFailedError
+from critictui.errors import InputError, JobFailedError, refuse_unreadable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Recipe = str | Mapping[str, object] | None
@@ -64,14 +64,16 @@ def cli() -> None:
 
 _PATH = click.Path(path_type=Path, readable=False)
 """Whoever reads a path says what is wrong with it, and what to do."""
+_FROM_0, _FROM_1, _SEED = click.IntRange(min=0), click.IntRange(min=1), click.IntRange(0, (1 << 32) - 1)
+_TEMPERATURE, _SHARE = click.FloatRange(min=0, max=100), click.FloatRange(0, 1, min_open=True)
 _config = click.option("--config", "config_file", type=_PATH, help="A TOML file of settings.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 _target = click.argument("target", type=_PATH)
 
 
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
-    if config_file is not None and not config_file.is_file():
-        raise InputError(f"{config_file}: no such file; pass an existing TOML file to --config")
+    if config_file is not None:
+        refuse_unreadable(config_file, "pass an existing TOML file to --config")
     config = load_config(target, explicit=config_file, flags=flags)
     for notice in config.notices:
         click.echo(f"critictui: {notice}", err=True)
@@ -210,7 +212,7 @@ def replay(
 @cli.command()
 @_target
 @click.option("--claim", "claims", multiple=True, help="A number that a test measured: d_acc=0.4575, teacher=-0.50 ...")
-@click.option("--pairs", type=int, help="Teacher-student pairs behind the claim.")
+@click.option("--pairs", type=_FROM_1, help="Teacher-student pairs behind the claim.")
 @click.option("--script", type=_PATH, help="The scoring script; it is read, never run.")
 @click.option("--samples", type=_PATH, help="Responses that training saved.")
 @click.option("--checkpoint", type=_PATH, help="The checkpoint that was tested.")
@@ -258,14 +260,16 @@ def explain(
 @click.option("--student-column", help="A column that holds the student's responses.")
 @click.option("--prompt-column", default="content", show_default=True)
 @click.option("--teacher-column", default="teacher_response", show_default=True)
-@click.option("--num-samples", default=100, show_default=True, help="Prompts; 0 takes all of them.")
-@click.option("--responses", default=4, show_default=True, help="Student responses a prompt.")
-@click.option("--seed", default=42, show_default=True)
-@click.option("--temperature", default=0.6, show_default=True)
-@click.option("--top-p", default=0.9, show_default=True)
-@click.option("--top-k", default=0, show_default=True, help="0 keeps all tokens.")
-@click.option("--max-new-tokens", default=512, show_default=True)
-@click.option("--batch-size", default=8, show_default=True, help="Responses in flight; it changes the pace alone.")
+@click.option("--num-samples", type=_FROM_0, default=100, show_default=True, help="Prompts; 0 takes all of them.")
+@click.option("--responses", type=_FROM_1, default=4, show_default=True, help="Student responses a prompt.")
+@click.option("--seed", type=_SEED, default=42, show_default=True)
+@click.option("--temperature", type=_TEMPERATURE, default=0.6, show_default=True)
+@click.option("--top-p", type=_SHARE, default=0.9, show_default=True)
+@click.option("--top-k", type=_FROM_0, default=0, show_default=True, help="0 keeps all tokens.")
+@click.option("--max-new-tokens", type=_FROM_1, default=512, show_default=True)
+@click.option(
+    "--batch-size", type=_FROM_1, default=8, show_default=True, help="Responses in flight; it changes the pace alone."
+)
 @_device
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
 @_json
@@ -305,6 +309,7 @@ def score(
 
     config = _settings(_existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch)
     config = commands.config_for(config, asked)
+    commands.refuse_run_dir(run_dir)
     how = commands.How(share_gpu, as_json, _progress, _end_progress, _print, run_dir)
     if follow:
         return commands.follow_run(target, config, fixed_set, how)

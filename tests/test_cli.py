@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -95,6 +96,75 @@ def test_a_signal_ends_a_command_in_order_with_its_status(tmp_path, number):
     out, err = process.communicate()
     assert (process.returncode, out) == (128 + number, "tidied\n")
     assert "Traceback" not in err
+
+
+LINES = "".join(f"step:{n} - critic/d_acc:0.7 - critic/score_diff:1.0\n" for n in range(40))
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """A folder with a run and what is none."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "train.log").write_text(LINES)
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "noise").write_bytes(bytes(range(1, 256)) * 9)
+    (tmp_path / "rows.jsonl").write_text('{"content": "q", "teacher_response": "t"}\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("check gone", "gone: no such file or directory; give a run directory"),
+        ("check noise", "noise: no metrics in it; give a run directory"),
+        ("check run --config dir", "dir: a directory; pass an existing TOML file to --config"),
+        ("check run --config empty", "empty: the file is empty; pass an existing TOML file"),
+        ("export dir", "dir: no event file, log or JSONL of metrics in it"),
+        ("export run -o dir", "dir: cannot be written (Is a directory); choose another place"),
+        ("export run -o gone/x.csv", "gone/x.csv: cannot be written (No such file or directory)"),
+        ("export run --format parquet", "name a file with -o"),
+        ("backtest dir", "dir: no event file, log or JSONL of metrics in it"),
+        ("backtest run --set decline.drop=nan", "--set decline.drop=nan: not a number"),
+        ("backtest run --rule nope", "--rule nope: no such rule; there are"),
+        ("diagnose dir", "dir: no checkpoint found; give a checkpoint's folder or a run"),
+        ("diagnose run --fixed-set gone", "gone: No such file or directory; give a fixed set"),
+        ("diagnose run --recipe median", "'median' is no preset; there are"),
+        ("replay run --samples dir", "dir: a directory; pass what training saved to --samples"),
+        ("replay run --samples empty", "empty: the file is empty; pass what training saved"),
+        ("replay run --samples noise", "noise: neither a whole .pt archive nor JSON lines"),
+        ("explain dir", "dir: neither metrics nor a checkpoint in it; give a run directory"),
+        ("explain run --claim d_acc=nan", "--claim d_acc=nan: the value is no finite number"),
+        ("explain run --claim d_acc=0.5 --pairs 0", "'--pairs': 0 is not in the range x>=1"),
+        ("explain run --fixed-set noise", "noise: no usable row in it"),
+        ("explain run --script empty", "empty: the file is empty; pass the scoring script"),
+        ("explain run --samples noise", "noise: neither a whole .pt archive nor JSON lines"),
+        ("explain run --device moon", "device 'moon': no such GPU is visible; use --device cpu or auto"),
+        ("explain run --recipe {", "no JSON object"),
+        ("prepare --data dir -o out", "dir: a directory; give training data"),
+        ("prepare --data empty -o out", "empty: the file is empty; give training data"),
+        ("prepare --data rows.jsonl -o noise", "noise: exists and is never overwritten"),
+        ("prepare --data rows.jsonl -o out --student dir", "dir: no config.json; give a Hugging Face folder"),
+        ("prepare --data rows.jsonl -o out --rollouts gone", "gone: no such file or directory; give verl's"),
+        ("prepare --data rows.jsonl -o out --num-samples -1", "-1 is not in the range x>=0"),
+        ("prepare --data rows.jsonl -o out --temperature nan", "--temperature nan: not a finite number"),
+        ("score run --run-dir gone", "gone: no such directory; give an existing run directory"),
+        ("demo --dir noise --headless", "noise: exists and is not an empty directory"),
+        ("notify --test", "no way to notify is set up"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_the_remedy(bad, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(bad)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(bad / "dir"))
+    monkeypatch.setattr(cli, "_end_in_order", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["critictui", *arguments.split()])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.out) == (2, "")
+    assert said in printed.err
+    assert printed.err.startswith("critictui: ")
+    assert printed.err.count("\n") == 1
 
 
 def test_an_unknown_command_is_a_usage_error():

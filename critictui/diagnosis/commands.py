@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ from critictui.diagnosis.inquiry import (
 )
 from critictui.diagnosis.replay import Replay, judge_replay
 from critictui.diagnosis.script import DiagnosisError
-from critictui.errors import InputError, JobFailedError
+from critictui.errors import InputError, JobFailedError, refuse_unreadable
 from critictui.run.facts import RunSnapshot
 from critictui.run.reader import RunReader
 from critictui.scoring.client import run_job_sync
 from critictui.scoring.jobs import Failed, Job, JobMessage
+from critictui.scoring.memory import refuse_unknown
+from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import recipe_from
 
 Tell = Callable[[JobMessage], None]
@@ -36,6 +39,7 @@ def diagnose_target(
     target: Path, config: Config, tell: Tell, fixed_set: Path | None = None
 ) -> tuple[Diagnosis, tuple[str, ...]]:
     """Findings about a checkpoint or a run's newest one, and notes on what could not be looked at."""
+    _refuse_unfit(config, fixed_set, None)
     subject = subject_of(target, config, fixed_set)
     if not can_measure(subject):
         return diagnosis_of(subject, None), ()
@@ -50,8 +54,7 @@ def diagnose_target(
 
 def replay_target(target: Path, samples: Path, config: Config, tell: Tell) -> Replay:
     """Which recipe reproduces the scores that training saved in `samples`?"""
-    if not samples.is_file():
-        raise DiagnosisError(f"{samples}: no such file; pass what training saved to --samples")
+    _refuse_unfit(config, None, samples)
     subject = subject_of(target, config)
     _refuse_unscorable(subject)
     return judge_replay(_result(job("replay", subject, config.device, samples=str(samples.absolute())), tell))
@@ -69,7 +72,11 @@ class ExplainOptions:
 def explain_run(
     run_dir: Path, config: Config, tell: Tell, options: ExplainOptions
 ) -> tuple[Explanation, tuple[str, ...]]:
-    """Why do training and test disagree? Ranked causes, and notes on what could not be looked at."""
+    """Why do training and test disagree? Ranked causes, and notes on what could not be looked at.
+
+    Raises InputError for what was named and cannot be used; what was found and cannot be used is a note.
+    """
+    _refuse_unfit(config, options.fixed_set, options.question.samples)
     run = read_run(run_dir, config)
     notes: list[str] = []
     subject: Subject | None = None
@@ -80,6 +87,8 @@ def explain_run(
     except CheckpointError as error:
         if options.checkpoint is not None:
             raise
+        if not run.sources:
+            raise DiagnosisError(f"{run_dir}: neither metrics nor a checkpoint in it; give a run directory") from None
         notes.append(str(error))
     question = options.question
     simulated: Mapping[str, object] | None = None
@@ -96,6 +105,21 @@ def explain_run(
                 notes.append(f"{samples.name} is of step {replayed.get('step')}, not of this checkpoint: not replayed")
                 replayed = None
     return explanation_of(run, subject, question, simulated, replayed), tuple(notes)
+
+
+def _refuse_unfit(config: Config, fixed_set: Path | None, samples: Path | None) -> None:
+    """Before anything is loaded: raise InputError for a file or a device that was named and is none."""
+    refuse_unknown(config.device)
+    if fixed_set is not None:
+        look_at_set(fixed_set)
+    if samples is None:
+        return
+    refuse_unreadable(samples, "pass what training saved to --samples")
+    with samples.open("rb") as file:
+        head = file.read(1 << 16)
+    archive = zipfile.is_zipfile(samples) if head.startswith(b"PK\x03\x04") else head.startswith(b"\x80")
+    if not archive and not head.lstrip().startswith(b"{"):
+        raise DiagnosisError(f"{samples}: neither a whole .pt archive nor JSON lines; pass what training saved")
 
 
 def _simulated(

@@ -128,6 +128,8 @@ def read_script(path: Path) -> ScriptReading:
         source = path.read_bytes()
     except OSError as error:
         raise DiagnosisError(f"{path}: cannot be read ({error.strerror}); pass a Python file to --script") from error
+    if not source.strip():
+        raise DiagnosisError(f"{path}: the file is empty; pass the scoring script itself to --script")
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -77,6 +77,8 @@ def _number(name: str, text: str) -> Threshold:
 
 def _one(path: Path, config: Config, rule: str | None) -> dict[str, object]:
     run = RunReader(path, config).read_all()
+    if not run.sources:
+        raise HealthError(f"{path}: no event file, log or JSONL of metrics in it; give a run directory, or a file")
     alerts = [alert for alert in judge_all(run, config).alerts if alert.state != "pending"]
     chosen = [alert for alert in alerts if rule is None or alert.rule == rule]
     chosen.sort(key=lambda a: (a.session, a.fired_step if a.fired_step is not None else 0, a.rule, a.metric))

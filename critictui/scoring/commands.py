@@ -22,6 +22,12 @@ from critictui.scoring.results import state_dir
 from critictui.scoring.summary import in_words
 
 
+def refuse_run_dir(run_dir: Path | None) -> None:
+    """Raise ScoringError for a folder that a result could only be kept in by mistake."""
+    if run_dir is not None and not run_dir.is_dir():
+        raise ScoringError(f"{run_dir}: no such directory; give an existing run directory to --run-dir")
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """What is asked, and how a command speaks."""

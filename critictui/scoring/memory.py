@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from critictui.scoring.recipe import ScoringError
+
 GIB = 1 << 30
 HEAD_ROOM = 4 * GIB
 """What is left free beside us for training's fragments and NCCL's buffers."""
@@ -85,6 +87,12 @@ def judge(reading: GpuReading, need: int, *, share: bool = False) -> Room:
     return Room(True, f"{numbers}: there is room")
 
 
+def refuse_unknown(device: str) -> None:
+    """Raise ScoringError for a device that does not exist here; whether it has room is another question."""
+    if device not in {"auto", "cpu"} and not any(reading.index == _index(device) for reading in read_gpus()):
+        raise ScoringError(f"device {device!r:.40}: no such GPU is visible; use --device cpu or auto")
+
+
 def place(device: str, readings: Sequence[GpuReading], need: int, *, share: bool = False) -> Placement:
     """The device for a job: the one asked for, or with `auto` the GPU with most room, else the CPU."""
     if device == "cpu":
@@ -100,7 +108,7 @@ def place(device: str, readings: Sequence[GpuReading], need: int, *, share: bool
     index = _index(device)
     reading = next((r for r in readings if r.index == index), None)
     if reading is None:
-        return Placement("", f"{device}: no such GPU is visible; use --device cpu or auto")
+        return Placement("", f"device {device!r:.40}: no such GPU is visible; use --device cpu or auto")
     room = judge(reading, need, share=share)
     return Placement(f"cuda:{index}" if room.ok else "", room.message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import click
 
+from critictui.errors import refuse_unreadable
 from critictui.scoring.client import run_job_sync
 from critictui.scoring.jobs import Job, JobMessage, Progress
+from critictui.scoring.memory import refuse_unknown
 from critictui.scoring.order import require_finished
 from critictui.scoring.recipe import ScoringError
 
@@ -19,11 +22,20 @@ from critictui.scoring.recipe import ScoringError
 def prepare_job(flags: Mapping[str, Any]) -> Job:
     """The job that the command's flags mean. Raises ScoringError for what can be seen to be wrong at once."""
     data, out = Path(flags["data"]).absolute(), Path(flags["out"]).absolute()
-    if not data.is_file():
-        raise ScoringError(f"{data}: no such file; give training data as parquet, JSONL or .pt to --data")
+    refuse_unreadable(data, "give training data as parquet, JSONL or .pt to --data")
+    refuse_unknown(flags.get("device") or "auto")
     if out.exists():
         raise ScoringError(f"{out}: exists and is never overwritten; choose another name or move it away")
     student, rollouts = flags.get("student"), flags.get("rollouts")
+    if student and not (Path(student) / "config.json").is_file():
+        raise ScoringError(
+            f"{student}: no config.json; give a Hugging Face folder to --student (merge FSDP shards first)"
+        )
+    for name in ("temperature", "top_p"):
+        if not math.isfinite(flags[name]):
+            raise ScoringError(f"--{name.replace('_', '-')} {flags[name]}: not a finite number")
+    if rollouts and not Path(rollouts).exists():
+        raise ScoringError(f"{rollouts}: no such file or directory; give verl's rollout_data_dir to --rollouts")
     sampling = {name: flags[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens", "responses", "seed")}
     return Job(
         kind="prepare",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from critictui.scoring.fixed_set import Message, Response
-from critictui.scoring.read_set import Complaints, json_lines, sha256_of
+from critictui.scoring.read_set import MOST_LOOKED_AT, Complaints, json_lines, sha256_of
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.row_values import RowError, as_plain, as_prompt, as_response_text
 from critictui.scoring.rows import pyarrow
@@ -76,6 +77,8 @@ def read_source(
         total, pick = _pt(path, load_pt)
     else:
         total, pick = _lines(path)
+    if total == 0:
+        raise ScoringError(f"{path}: not one row in it; give training data as parquet, JSONL or .pt to --data")
     if count is not None and count > total:
         raise ScoringError(f"{path}: has {total} rows, {count} were asked for; pass --num-samples {total} or fewer")
     indices = list(range(total)) if count is None else sample_indices(total, count, seed)
@@ -146,6 +149,10 @@ def _lines(path: Path) -> tuple[int, Pick]:
     def numbered() -> Iterator[tuple[int, object]]:
         return ((number, row) for number, (_, row) in enumerate(json_lines(path)))
 
+    head = list(itertools.islice(numbered(), MOST_LOOKED_AT))
+    if head and all(isinstance(row, RowError) for _, row in head):
+        said = f"neither parquet, JSONL nor .pt (line 1: {head[0][1]})"
+        raise ScoringError(f"{path}: {said}; give training data to --data")
     total = sum(1 for _ in numbered())
     return total, lambda indices: {number: row for number, row in numbered() if number in indices}
 

@@ -84,7 +84,8 @@ class SetWriter:
             pass  # a file system without locks
         self._file.seek(0)
         head = self._file.readline()
-        if not head.endswith(b"\n"):
+        nothing_done = self._file.tell() == os.fstat(self._file.fileno()).st_size
+        if not head.endswith(b"\n") or (nothing_done and head != self.header):
             self._file.truncate(0)
             self._append(self.header)
             return

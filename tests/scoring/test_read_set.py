@@ -17,6 +17,7 @@ from critictui.scoring import read_set
 from critictui.scoring.fixed_set import FixedPrompt, Message, Response
 from critictui.scoring.read_set import look_at_set, read_fixed_set
 from critictui.scoring.recipe import ScoringError
+from critictui.scoring.source_data import read_source
 from critictui.scoring.write_set import SetWriter, prompt_to_json
 
 ROWS = [
@@ -53,6 +54,23 @@ def test_rows_of_one_prompt_are_its_students_in_jsonl_and_parquet_and_pt(tmp_pat
     # the form is told by its content
     (tmp_path / "set.txt").write_bytes((tmp_path / "set.parquet").read_bytes())
     assert shape(tmp_path / "set.txt") == EXPECTED
+
+
+def test_a_set_that_was_begun_and_holds_nothing_yet_is_begun_anew_with_other_parameters(tmp_path: Path) -> None:
+    item = FixedPrompt("p", "why?", Response("so"), (Response("no"),))
+    with SetWriter(tmp_path / "set.jsonl", {"schema": 1, "seed": 1}):
+        pass
+    with SetWriter(tmp_path / "set.jsonl", {"schema": 1, "seed": 2}) as writer:
+        writer.add(item)
+    with pytest.raises(ScoringError, match="begun with other data or parameters"):
+        SetWriter(tmp_path / "set.jsonl", {"schema": 1, "seed": 3})
+
+
+def test_data_that_is_none_is_named_as_such(tmp_path: Path) -> None:
+    for data, said in ((bytes(range(128, 256)) * 9, "line 1: not UTF-8"), (b"\n\n", "not one row in it")):
+        (tmp_path / "data").write_bytes(b"x" + data if data.strip() else data)
+        with pytest.raises(ScoringError, match=said):
+            read_source(tmp_path / "data", prompt="content", teacher="teacher_response", count=100)
 
 
 def test_what_has_a_usable_row_passes_a_first_look(tmp_path: Path) -> None:
