@@ -24,7 +24,7 @@ DEFAULTS: Mapping[str, Mapping[str, Threshold]] = MappingProxyType(
             "learnt": 0.58,
             "better": 0.64,
         },
-        "inverted": {"for": 3, "clear": 10, "window": 10, "min_steps": 40, "threshold": 0.45},
+        "inverted": {"for": 3, "clear": 10, "window": 10, "min_steps": 40, "threshold": 0.45, "sigma": 4.0},
         "spread-collapse": {
             **_LEVEL,
             "for": 5,

@@ -85,6 +85,31 @@ def test_a_critic_that_never_learns_is_called_so_after_a_hundred_steps() -> None
     assert "never was better" in alert.message
 
 
+@pytest.mark.parametrize("seed", [5, 8, 12, 14])
+def test_a_collapse_to_chance_is_not_called_inverted_however_long_it_is_asked(seed: int) -> None:
+    noise = np.random.default_rng([seed, 4]).standard_normal((2, 400))
+    accuracy = np.where(np.arange(400) < 120, 0.75, 0.5) + 0.08 * noise[0]
+    margin = np.where(np.arange(400) < 120, 0.9, 0.0) + 0.1 * (noise[0] + noise[1])
+    judgement = judged(D_ACC=accuracy, SCORE_DIFF=margin)
+    assert alerts(judgement, "chance-accuracy")
+    assert not alerts(judgement, "inverted")
+
+
+def test_accuracy_below_one_half_with_a_margin_above_zero_is_not_inverted() -> None:
+    fallen = np.concatenate([noisy(0.75, 0.03, 120), noisy(0.42, 0.03, 80)])
+    kept = np.concatenate([noisy(0.9, 0.1, 120), noisy(0.5, 0.1, 80)])
+    turned = np.concatenate([noisy(0.9, 0.1, 120), noisy(-0.3, 0.1, 80)])
+    assert not alerts(judged(D_ACC=fallen, SCORE_DIFF=kept), "inverted")
+    assert alerts(judged(D_ACC=fallen, SCORE_DIFF=turned), "inverted")
+    assert alerts(judged(D_ACC=fallen), "inverted")
+
+
+def test_a_critic_that_turns_round_after_a_collapse_is_inverted_since_then_and_not_since_the_collapse() -> None:
+    accuracy = np.concatenate([noisy(0.75, 0.03, 100), noisy(0.5, 0.03, 50), noisy(0.3, 0.03, 50)])
+    (alert,) = alerts(judged(D_ACC=accuracy), "inverted")
+    assert 149 <= alert.since_step <= 153
+
+
 def test_known_pairs_widen_the_interval_of_accuracy() -> None:
     accuracy = noisy(0.545, 0.002)
     assert not alerts(judged(D_ACC=accuracy), "chance-accuracy")

@@ -11,7 +11,7 @@ from critictui.health.latches import Latches
 from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import mean, wilson
-from critictui.health.words import needs_points, needs_steps, since
+from critictui.health.words import level_evidence, needs_points, needs_steps, since
 from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF, STUDENT_MEAN, TEACHER_MEAN
 
 
@@ -61,8 +61,6 @@ class Decline:
     def _look(self, context: Context, metric: str, drop: float) -> Callable[[], Sighting]:
         def look() -> Sighting:
             level = context.levels[metric]
-            base = level.baseline
-            assert base is not None
             began = since(level.below, context)
             advice = "Compare checkpoints before and after this step on the fixed set; a real decline shows there too."
             if context.adversarial and metric == D_ACC:
@@ -73,13 +71,7 @@ class Decline:
                 began,
                 f"{metric} declined to {level.short:.3f} from {level.usual:.3f}, since step {{since}}.",
                 advice,
-                (
-                    ("baseline", level.usual),
-                    ("sigma", base.sigma),
-                    ("autocorrelation", base.phi),
-                    ("cusum", level.below.sum),
-                    ("limit", level.limit),
-                ),
+                level_evidence(context, metric),
             )
 
         return look
@@ -181,7 +173,11 @@ class ChanceAccuracy:
 
 
 class Inverted:
-    """The critic prefers the student: accuracy clearly below one half; where it is not logged, the margin below 0."""
+    """The critic prefers the student: accuracy clearly below one half; where it is not logged, the margin below 0.
+
+    It is asked at every step, and a critic at chance is asked for as long as it stays there: 95 % would be passed by
+    luck. So `sigma` standard errors are wanted, of the last window or of one four times as long, and a margin below 0.
+    """
 
     id = "inverted"
 
@@ -201,21 +197,13 @@ class Inverted:
             self.latches.good(context, metric)
             return
         threshold = settings.number(self.id, "threshold", metric) if metric == D_ACC else 0.0
-        centre, low, high, n = window_interval(context, metric, settings.count(self.id, "window", metric))
-        if centre < threshold and high < middle:
-            began = since(level.below, context) if level.fell else context.column(metric).steps[-n]
+        size, sigma = settings.count(self.id, "window", metric), settings.number(self.id, "sigma", metric)
+        windows = [window_interval(context, metric, size * factor) for factor in (1, 4)]
+        centre = windows[0][0]
+        found = [w for w in windows if w[0] < threshold and w[0] + (w[2] - w[0]) * sigma / 1.96 < middle]
+        if found and _margin_is_negative(context, found[0][3]):
             self.latches.bad(
-                context,
-                metric,
-                "critical",
-                lambda: Sighting(
-                    centre,
-                    threshold,
-                    began,
-                    f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {{since}}: it prefers the student.",
-                    "Check which side is labelled teacher, the sign of the loss, and that responses were not swapped.",
-                    (("low", low), ("high", high), ("points", float(n))),
-                ),
+                context, metric, "critical", lambda: _prefers(context, metric, threshold, middle, found[0])
             )
         else:
             self.latches.good(context, metric, recovered=centre > middle)
@@ -224,6 +212,39 @@ class Inverted:
         """A random head may start inverted; training has some steps to turn it."""
         missing = context.settings.count(self.id, "min_steps", D_ACC) - len(context.column(D_ACC))
         return needs_points(self.id, D_ACC, context, missing)
+
+
+def _margin_is_negative(context: Context, size: int) -> bool:
+    """The last margins lie below 0, by their 95 % interval; true where no margin is logged to contradict."""
+    return SCORE_DIFF not in context.levels or window_interval(context, SCORE_DIFF, size)[2] < 0
+
+
+def _prefers(
+    context: Context, metric: str, threshold: float, middle: float, window: tuple[float, float, float, int]
+) -> Sighting:
+    centre, low, high, n = window
+    return Sighting(
+        centre,
+        threshold,
+        _crossed(context, metric, (centre + middle) / 2, 4 * n),
+        f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {{since}}: it prefers the student.",
+        "Check which side is labelled teacher, the sign of the loss, and that responses were not swapped.",
+        (("low", low), ("high", high), ("points", float(n))),
+    )
+
+
+def _crossed(context: Context, metric: str, level: float, size: int) -> int:
+    """The step from which on the last values lie below the level: where the sum of what they lie below it is largest.
+
+    Not where the fall began: a critic that collapsed to chance may turn round later (Page 1954, read backwards).
+    """
+    column = context.column(metric)
+    total, largest, step = 0.0, 0.0, context.step
+    for value, at in zip(reversed(column.tail(size)), reversed(column.steps[-size:]), strict=True):
+        total += level - value
+        if total > largest:
+            largest, step = total, at
+    return step
 
 
 class Saturation:
