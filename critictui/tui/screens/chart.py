@@ -130,10 +130,10 @@ def best_words(line: Line) -> str:
 
 def marks_words(data: ChartData, glyphs: Glyphs) -> Content:
     """The reference lines and seams by name, and their place."""
-    found = [
-        plain(f"{reference.label or reference.kind} {words.number(reference.value)}", style)
-        for reference in data.references
-        for style in ("$text-warning" if reference.kind == "threshold" else "$foreground-muted",)
-    ]
+    found = []
+    for reference in data.references if data.lines else ():
+        style = "$text-warning" if reference.kind == "threshold" else "$foreground-muted"
+        value = value_text(data.lines[0], reference.value)
+        found.append(plain(f"{reference.label or reference.kind} {value}", style))
     found += [plain(f"{seam.label} from step {seam.step}", "$foreground-muted") for seam in data.seams[-_MOST_SEAMS:]]
     return plain(f" {glyphs.dot} ", "$foreground-muted").join(found) if found else EMPTY
