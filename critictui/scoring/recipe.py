@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Literal
 
 from critictui.errors import InputError
@@ -15,6 +16,7 @@ class ScoringError(InputError):
     """A score cannot be had; the message names the file and the remedy."""
 
 
+_LARGEST_TEMPLATE = 1 << 20
 EosRule = Literal["exclude", "include", "turn"]
 
 
@@ -95,6 +97,31 @@ def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
     if name not in PRESETS:
         raise ScoringError(f"recipe: preset {name!r} does not exist; there are {', '.join(PRESETS)}")
     return _updated(PRESETS[str(name)], values)
+
+
+def with_template_read(recipe: Recipe) -> Recipe:
+    """The recipe with the text of its chat template, where a user gave the path of a file.
+
+    Raises ScoringError for a file that cannot be read, and for a text that makes nothing of the messages: every prompt
+    would be the same.
+    """
+    given = recipe.chat_template
+    if given is None:
+        return recipe
+    where, text = "recipe: chat_template", given
+    if "{" not in given and "\n" not in given:
+        path = Path(given).expanduser()
+        where = str(path)
+        try:
+            if path.stat().st_size > _LARGEST_TEMPLATE:
+                raise ScoringError(f"{path}: larger than 1 MiB; a chat template is a page of Jinja")
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ScoringError(f"{path}: {reason}; give chat_template a Jinja file, or its text") from None
+    if "messages" not in text or "{" not in text:
+        raise ScoringError(f"{where}: a chat template that ignores the messages; give the one that training used")
+    return replace(recipe, chat_template=text)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -101,12 +101,14 @@ def tokenise(
     end = shown.most_common(1)[0][0] if shown else tokenizer.eos_token_id
     rules = _Rules(tokenizer, recipe, eos_ids, end, where, tail)
     trees: list[tuple[Ids, list[Branch]]] = []
+    openings: set[bytes] = set()
     by_prompt: dict[bytes, int] = {}
     known: dict[tuple[int, bytes, bool], int] = {}
     places: list[tuple[tuple[int, int], ...]] = []
     ends = {"teacher": Counter[int](), "students": Counter[int]()}
     for item in fixed_set.prompts:
         opening = _opening(item.prompt, rules)
+        openings.add(opening.tobytes())
         spots: list[tuple[int, int]] = []
         for number, response in enumerate((item.teacher, *item.students)):
             before, behind = _sequence(item.prompt, response, rules, opening)
@@ -122,10 +124,19 @@ def tokenise(
                 trees[tree][1].append(branch)
             spots.append((tree, known[key]))
         places.append(tuple(spots))
+    _refuse_constant(fixed_set, len(openings), rules)
     made = tuple(Tree(prompt, tuple(branches)) for prompt, branches in trees)
     differing = differing_ends(ends, tokenizer)
     warnings = () if recipe.eos == "exclude" else end_warnings(ends, differing)
     return Tokenised(made, tuple(places), warnings, differing)
+
+
+def _refuse_constant(fixed_set: FixedSet, openings: int, rules: _Rules) -> None:
+    if openings == 1 and len({item.prompt for item in fixed_set.prompts}) > 1:
+        raise ScoringError(
+            f"{rules.where}: the chat template makes the same text of every prompt; give the one that training used "
+            "(recipe chat_template=FILE)"
+        )
 
 
 def _branch(ids: Ids, rules: _Rules, *, cut: bool) -> tuple[Branch, int]:

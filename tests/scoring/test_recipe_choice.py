@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from critictui.checkpoint.origin import TRL_REWARD, trainer_of
-from critictui.scoring.recipe import PRESETS, ScoringError
+from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
 
 
@@ -95,3 +95,38 @@ def test_a_checkpoint_without_settings_gets_the_usual_recipe(tmp_path: Path) -> 
     assert choose_recipe("auto", tmp_path).recipe == PRESETS["gad-fork"]
     (tmp_path / "training_args.bin").write_bytes(b"PK\x03\x04")
     assert choose_recipe("auto", tmp_path).recipe == PRESETS["gad-fork"]
+
+
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
+
+
+def test_a_chat_template_is_read_where_its_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "own.jinja"
+    file.write_text(TEMPLATE + "\n")
+    for spec in (f"gad,chat_template={file}", {"preset": "gad", "chat_template": str(file)}):
+        chosen = choose_recipe(spec, tmp_path).recipe
+        assert chosen.chat_template == TEMPLATE + "\n"
+        assert chosen.pooling == "last"
+    assert choose_recipe({"chat_template": TEMPLATE}, tmp_path).recipe.chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "own.jinja: No such file"),
+        (b"\xff\xfe{", "own.jinja: not UTF-8"),
+        (b"always the same", "own.jinja: a chat template that ignores the messages"),
+        (b"{{ 'always the same' }}", "own.jinja: a chat template that ignores the messages"),
+        (b"x" * (1 << 21), "own.jinja: larger than 1 MiB"),
+    ],
+    ids=["missing", "not UTF-8", "plain text", "constant", "large"],
+)
+def test_a_chat_template_that_is_none_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "own.jinja").write_bytes(content)
+    with pytest.raises(ScoringError, match=said):
+        choose_recipe(f"chat_template={tmp_path / 'own.jinja'}", tmp_path)
+
+
+def test_a_result_that_was_made_with_a_path_for_a_template_is_read_all_the_same() -> None:
+    assert recipe_from({"chat_template": "/gone/own.jinja"}).chat_template == "/gone/own.jinja"

@@ -446,6 +446,14 @@ def test_no_tokens_no_numbers_and_all_equal_are_said(critic: Critic) -> None:
     assert any("hardly vary" in w for w in result.warnings)
 
 
+@pytest.mark.parametrize("template", ["the same", "{% if messages %}the same{% endif %}"])
+def test_a_template_that_makes_one_text_of_all_prompts_is_refused(
+    critic: Critic, fixed_set: FixedSet, template: str
+) -> None:
+    with pytest.raises(ScoringError, match="the same text of every prompt"):
+        score.score_critic(critic, fixed_set, Recipe(chat_template=template))
+
+
 # the whole job
 
 
