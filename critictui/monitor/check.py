@@ -9,19 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
+from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
+from critictui.monitor.usual_scores import usual_scores
 from critictui.run.choice import choose, none_chosen
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundRun
-from critictui.run.reader import RunReader
+from critictui.run.reader import Found, RunReader
 from critictui.run.source import RunError
 from critictui.run.text import sanitise_line
 from critictui.scoring.results import ResultsFolder
 
 SCHEMA = 1
+_MOST_NAMED = 8
 
 
 def check(target: Path, config: Config) -> dict[str, object]:
@@ -31,14 +34,17 @@ def check(target: Path, config: Config) -> dict[str, object]:
     """
     from critictui.health.judge import Judge
 
-    found = _the_run(target)
-    reader = RunReader(found.path if found is not None else target, config, found.files if found is not None else ())
+    scanner, found = _the_run(target)
+    if found is None or found.path == target:
+        reader = RunReader(target, config, scanner=scanner)
+    else:
+        reader = RunReader(found.path, config, scanner=Found(found))
     try:
         run = reader.read_all()
     finally:
         reader.close()
     run_dir = run.path.parent if run.path.is_file() else run.path
-    scores = fixed_scores(ResultsFolder(run_dir).poll())
+    scores = fixed_scores(usual_scores(ResultsFolder(run_dir).poll(), run_dir, config))
     judgement = Judge(config).update(run, scores, time.time())
     return {
         "schema": SCHEMA,
@@ -63,13 +69,19 @@ def _nothing(run: RunSnapshot) -> tuple[str, ...]:
     """What was looked for, where nothing was found."""
     if run.sources:
         return () if run.series else ("no metric is in what was found yet: training may be about to begin",)
+    checkpoints = find_checkpoints(run.path) if run.path.is_dir() else []
+    if checkpoints:
+        names = ", ".join(str(c.path.relative_to(run.path)) for c in checkpoints[:_MOST_NAMED])
+        many = f"{_count(len(checkpoints), 'checkpoint')} ({names}{' ...' if len(checkpoints) > _MOST_NAMED else ''})"
+        missing = f"no event files or logs found below {run.path}"
+        return (f"{many}, {missing}: give their directory, or a parent of both, to have curves judged",)
     if run.path.is_file():
         return ("the file is empty: training may be about to begin",)
     looked_for = "event files (*tfevents*), logs (*.log, *.txt, *.out, *.err), *.jsonl and trainer_state.json"
     return (f"nothing to read yet; looked for {looked_for}: training may be about to begin, or this is another path",)
 
 
-def _the_run(target: Path) -> FoundRun | None:
+def _the_run(target: Path) -> tuple[Scanner, FoundRun | None]:
     try:
         target.stat()
     except OSError as error:
@@ -79,7 +91,7 @@ def _the_run(target: Path) -> FoundRun | None:
     choice = choose(target, scanner.runs)
     if choice.run is None and choice.others:
         raise none_chosen(target, choice)
-    return choice.run
+    return scanner, choice.run
 
 
 def _stamp(seconds: float | None) -> str | None:
@@ -123,9 +135,12 @@ def render_check(report: Mapping[str, object]) -> str:
     else:
         tags = cast("dict[str, str]", report["known_as"])
         known = [
-            f"{name.removeprefix('critic/')} {metrics[tag]['value']}" for name, tag in tags.items() if tag in metrics
+            f"{name.removeprefix('critic/')} {_short(metrics[tag]['value'])}"
+            for name, tag in tags.items()
+            if tag in metrics
         ]
-        lines.append(f"  {len(metrics)} metrics" + (f"; last values: {', '.join(known)}" if known else ""))
+        count = _count(len(metrics), "metric")
+        lines.append(f"  {count}" + (f"; last values: {', '.join(known)}" if known else ""))
     for alert in cast("list[dict[str, object]]", report["alerts"]):
         until = f", resolved at {alert['resolved_step']}" if alert["state"] == "resolved" else ""
         mark = {"critical": "!!", "warning": "! ", "info": "  "}[str(alert["severity"])]
@@ -136,15 +151,25 @@ def render_check(report: Mapping[str, object]) -> str:
             lines.append(f"       -> {_safe(alert['advice'])}")
     for waiting in cast("list[dict[str, object]]", report.get("waiting", [])):
         subject = " ".join(part for part in (str(waiting["rule"]), _safe(waiting["metric"])) if part)
-        lines.append(f"  not judged yet: {subject}: {_safe(waiting['needs'])}")
+        lines.append(f"  not judged yet: {subject + ': ' if subject else ''}{_safe(waiting['needs'])}")
     skipped = cast("list[dict[str, object]]", report["skipped"])
     for s in skipped[:20]:
-        size = f"{s['records']} records, {s['bytes']} bytes"
-        lines.append(f"  skipped: {_safe(s['file'])} at byte {s['offset']}: {size}: {_safe(s['reason'])}")
+        counts = (_count(cast("int", s[f"{noun}s"]), noun) for noun in ("record", "byte") if s[f"{noun}s"])
+        said = ": ".join(part for part in (", ".join(counts), _safe(s["reason"])) if part)
+        lines.append(f"  skipped: {_safe(s['file'])} at byte {s['offset']}: {said}")
     if len(skipped) > 20:
         lines.append(f"  skipped: {len(skipped) - 20} more, see --json")
     lines += [f"  note: {_safe(notice)}" for notice in cast("list[object]", report.get("notices", []))]
     return "\n".join(lines)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _short(value: object) -> str:
+    """A number with four significant digits, as a person reads it; the JSON has it whole."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _text(value: object) -> str:

@@ -45,7 +45,7 @@ def row_of(run: RunSnapshot, name: str, modified: float, verdict: str = "") -> R
 
 
 class RowReader:
-    """Keeps the rows. `step` does one thing: look at a run that is new or grew, judge a slice of one, look for growth."""
+    """Keeps the rows. `step` does one thing: look at a run that is new or grew, judge a slice, look for growth."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

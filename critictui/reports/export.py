@@ -81,7 +81,8 @@ def said_of_losses(lost: tuple[Skipped, ...]) -> tuple[str, ...]:
         mine = [loss for loss in lost if loss.file == file]
         size = sum(loss.bytes for loss in mine)
         reasons = ", ".join(dict.fromkeys(loss.reason for loss in mine))
-        out.append(f"{file}: {len(mine)} damaged places left out, {size:,} bytes ({reasons})")
+        places = f"{len(mine)} damaged place{'' if len(mine) == 1 else 's'} left out"
+        out.append(f"{file}: {places}{f', {size:,} bytes' if size else ''} ({reasons})")
     return tuple(out)
 
 

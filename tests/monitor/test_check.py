@@ -74,7 +74,7 @@ def test_the_last_values_are_found_whatever_the_trainer_calls_them(run_dir: Path
     ]
     (run_dir / "train.log").write_text("\n".join(rows) + "\n")
     said = render_check(check(run_dir, Config()))
-    assert "d_acc 0.75, score_diff 2.0, teacher_score_mean 1.25, student_score_mean -0.75" in said
+    assert "d_acc 0.75, score_diff 2, teacher_score_mean 1.25, student_score_mean -0.75" in said
 
 
 def test_an_empty_directory_is_empty_and_not_an_error(run_dir: Path) -> None:
@@ -250,3 +250,18 @@ def test_the_check_of_a_long_run_is_quick(run_dir: Path, write_steps: Write) -> 
     began = time.process_time()
     assert check(run_dir, Config())["step"] == 3000
     assert time.process_time() - began < 10
+
+
+def test_the_words_for_a_person_are_short_and_count_right(run_dir: Path) -> None:
+    lines = [f"step:{k} - my/metric:{1 / (k + 2)} - b:x" for k in range(1, 6)]
+    (run_dir / "train.log").write_text("\n".join(lines) + "\n")
+    text = render_check({**check(run_dir, Config()), "known_as": {"critic/d_acc": "my/metric"}})
+    assert "1 metric; last values: d_acc 0.1429" in text
+    assert "0 bytes" not in text
+    assert "not judged yet: no metric of a critic is logged" in text
+
+
+def test_a_directory_of_checkpoints_alone_is_said_to_be_one(demo_checkpoint: Path) -> None:
+    text = render_check(check(demo_checkpoint, Config()))
+    assert "1 checkpoint (" in text
+    assert "no event files or logs found below" in text
