@@ -10,6 +10,7 @@ from critictui.health.alert import Alert
 from critictui.health.history import Row
 from critictui.health.level import Column, Level
 from critictui.health.settings import Settings
+from critictui.health.together import Together
 from critictui.run import metrics as m
 
 SCORE = "critic/score/mean"
@@ -42,7 +43,7 @@ WATCHED: frozenset[str] = frozenset(
 """Metrics that some rule reads by name."""
 
 _ORDERED = tuple(sorted(WATCHED))
-
+_JUDGED = frozenset(LEVELS)
 _LOGARITHMIC = frozenset({m.TEACHER_STD, m.STUDENT_STD, m.SCORE_RANGE, m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME})
 _ONE_WAY = frozenset({m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME, m.D_LOSS})
 
@@ -58,6 +59,8 @@ class Context:
     row: Row = field(default_factory=lambda: Row((0, 0), {}))
     columns: dict[str, Column] = field(default_factory=dict)
     levels: dict[str, Level] = field(default_factory=dict)
+    together: Together = field(init=False)
+    """d_acc and the margin as one."""
     before: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """The last values of the previous session, for a look across the seam."""
     epoch_began: int | None = None
@@ -69,8 +72,15 @@ class Context:
     """The session goes on about where the one before it ended, as a resume does."""
     rows: int = 0
     """Rows of this session so far."""
+    _names: tuple[str, ...] = field(init=False)
+    """The metrics that are taken, in their order."""
     closed: list[Alert] = field(default_factory=list)
     """Alerts that are over, in the order in which they ended."""
+
+    def __post_init__(self) -> None:
+        shift, limit = (self.settings.number("decline", key, m.D_ACC) for key in ("joint_shift", "joint_limit"))
+        self.together = Together(shift, limit)
+        self._names = (*_ORDERED, *sorted(self.extra))
 
     def value(self, name: str) -> float | None:
         """The metric's value in this row if it was logged and is finite."""
@@ -101,18 +111,42 @@ class Context:
             self.seam_index = {name: len(column) for name, column in self.columns.items()}
             for name, level in self.levels.items():
                 level.seam(len(self.columns[name]))
-        for name in (*_ORDERED, *sorted(self.extra)):
-            value = row.values.get(name)
+        values, columns, levels = row.values, self.columns, self.levels
+        for name in self._names:
+            value = values.get(name)
             if value is None or not math.isfinite(value):
                 continue
-            column = self.columns.get(name)
+            column = columns.get(name)
             if column is None:
-                column = self.columns[name] = Column(log=name in _LOGARITHMIC)
+                column = columns[name] = Column(log=name in _LOGARITHMIC)
+                if name in _JUDGED or name in self.extra:
+                    levels[name] = self._new_level(name)
             column.add(row.step, value)
-            if name in LEVELS or name in self.extra:
-                self._level(name).add(column)
-
+            if name in levels:
+                levels[name].add(column)
         self._take_centre()
+        accuracy, margin = self.level(m.D_ACC), self.level(m.SCORE_DIFF)
+        if accuracy is not None and margin is not None:
+            self.together.add(accuracy, margin, row.step)
+
+    def fell(self, name: str) -> bool:
+        """The metric's level has gone down beyond what noise does, by itself or together with its next of kin."""
+        level = self.levels[name]
+        if level.fell or name not in _KIN:
+            return level.fell
+        accuracy, margin = self.levels.get(m.D_ACC), self.levels.get(m.SCORE_DIFF)
+        return accuracy is not None and margin is not None and self.together.fell(accuracy, margin)
+
+    def joint_evidence(self, name: str) -> tuple[tuple[str, float], ...]:
+        """The sum that accuracy and margin have in common, for one of the two and once there is one."""
+        joint = self.together.below.sum
+        return (("joint cusum", joint), ("joint limit", self.together.limit)) if name in _KIN and joint > 0 else ()
+
+    def forget_fall(self, name: str) -> None:
+        """Begin to sum anew: a fall that was reported is over."""
+        self.levels[name].below.reset()
+        if name in _KIN:
+            self.together.below.reset()
 
     def _take_centre(self) -> None:
         teacher, student = self.value(m.TEACHER_MEAN), self.value(m.STUDENT_MEAN)
@@ -126,21 +160,19 @@ class Context:
             level = self.levels[CENTRE] = Level(follows=False, shift=shift, limit=limit, absolute=True)
         level.add(column)
 
-    def _level(self, name: str) -> Level:
-        level = self.levels.get(name)
-        if level is None:
-            least = 0.005 if name == m.D_ACC else 0.0
-            rule = {m.D_ACC: "decline", m.SCORE_DIFF: "margin-collapse", m.RESPONSE_LENGTH: "length-drift"}.get(
-                name, "spread-collapse" if name in _LOGARITHMIC else "decline"
-            )
-            level = self.levels[name] = Level(
-                log=name in _LOGARITHMIC,
-                follows=name not in _ONE_WAY,
-                shift=self.settings.number(rule, "shift", name),
-                limit=self.settings.number(rule, "limit", name),
-                least=least,
-            )
-        return level
+    def _new_level(self, name: str) -> Level:
+        least = 0.005 if name == m.D_ACC else 0.0
+        rule = {m.D_ACC: "decline", m.SCORE_DIFF: "margin-collapse", m.RESPONSE_LENGTH: "length-drift"}.get(
+            name, "spread-collapse" if name in _LOGARITHMIC else "decline"
+        )
+        return Level(
+            log=name in _LOGARITHMIC,
+            follows=name not in _ONE_WAY,
+            shift=self.settings.number(rule, "shift", name),
+            limit=self.settings.number(rule, "limit", name),
+            least=least,
+            phase=self._names.index(name) % Level.EVERY,
+        )
 
     def _stage(self, row: Row) -> None:
         if self.config.stage != "auto":
@@ -156,4 +188,5 @@ class Context:
         return bool(not epochs and epoch is not None and known and math.floor(epoch) > math.floor(known[-1]))
 
 
+_KIN = frozenset({m.D_ACC, m.SCORE_DIFF})
 _NOTHING = Column()

@@ -44,6 +44,7 @@ class _Change:
     rewritten: bool = False
 
 
+_NO_ROW: dict[str, float] = {}
 EXACT = 4096
 """Points of a judged series that are compared byte for byte where its columns have moved; a longer past by its ends."""
 
@@ -110,38 +111,42 @@ class Feed:
     def _compare(self, run: RunSnapshot) -> _Change:
         change = _Change(rewritten=self._has_lost_one(run))
         seen, fresh, all_series = self._seen, change.fresh, run.series
+        row, at_step, at_session = _NO_ROW, 0, 0
         for name, tag in self._names:
             series = all_series[tag]
             before = seen.get(name)
             if series is before:
                 continue
-            n, known = len(series.step), 0
+            step, n, known = series.step, len(series.step), 0
             if before is not None:
                 known = len(before.step)
-                if known and not _same_past(series, n, before, known, exact=name in self._watched):
+                if not (_grown(series, before) and n >= known) and not _same_past(
+                    series, n, before, known, exact=name in self._watched
+                ):
                     change.rewritten, known = True, 0
             elif n == 0:
                 continue
             seen[name] = series
             if known == n - 1:  # the usual case, and the cheapest
-                key = (series.session.item(known), series.step.item(known))
-                if key in fresh:
-                    fresh[key][name] = series.value.item(known)
-                else:
-                    fresh[key] = {name: series.value.item(known)}
+                new_step, new_session = step.item(known), series.session.item(known)
+                if new_step != at_step or new_session != at_session or row is _NO_ROW:
+                    at_step, at_session = new_step, new_session
+                    row = fresh.setdefault((new_session, new_step), {})
+                row[name] = series.value.item(known)
             elif known < n and not change.rewritten:
-                keys = zip(series.session[known:].tolist(), series.step[known:].tolist(), strict=True)
+                keys = zip(series.session[known:].tolist(), step[known:].tolist(), strict=True)
                 for key, value in zip(keys, series.value[known:].tolist(), strict=True):
                     fresh.setdefault(key, {})[name] = value
         return change
 
     def _has_lost_one(self, run: RunSnapshot) -> bool:
-        """Bring the names up to date; True if one of which points were taken is there no more."""
+        """Bring the names up to date; True if one of which points were taken is gone, or stands for another tag."""
         if run.series.keys() == self._tags and run.metrics == self._metrics:
             return False
         self._names = names_of(run)
         self._tags, self._metrics = set(run.series), dict(run.metrics)
-        lost = self._seen.keys() - {name for name, _ in self._names}
+        tags = dict(self._names)
+        lost = [name for name, series in self._seen.items() if tags.get(name) != series.tag]
         for name in lost:
             del self._seen[name]
         return bool(lost)
@@ -164,26 +169,29 @@ def _points(series: Series, after: Key) -> list[tuple[Key, float]]:
     return list(zip(keys, series.value[at].tolist(), strict=True))
 
 
-def _same_past(series: Series, n: int, before: Series, known: int, *, exact: bool) -> bool:
-    """Whether the first `known` points, at least one, are those of the last look.
-
-    Nearly always the columns are those of the last look, grown: what was appended to them is never written again
-    (`run.columns`), and the same step at the same place, in a display that has one point a step, means as many steps
-    before it. Only where they have moved are their contents compared.
+def _grown(series: Series, before: Series) -> bool:
+    """Whether a series is a view of the same columns as the last look: what was appended to them is never written
+    again (`run.columns`), and every view begins at their first row.
     """
-    if n < known or series.superseded != before.superseded or series.tag != before.tag:
-        return False
-    last = known - 1
-    if series.step.item(last) != before.step.item(last):
-        return False
     base = series.value.base
-    if (
+    return (
         base is not None
         and base is before.value.base
         and series.step.base is before.step.base is not None
         and series.session.base is before.session.base is not None
-    ):
+    )
+
+
+def _same_past(series: Series, n: int, before: Series, known: int, *, exact: bool) -> bool:
+    """Whether the first `known` points are those of the last look, though the columns have moved."""
+    if known == 0:
         return True
+    if n < known or series.superseded != before.superseded:
+        return False
+    last = known - 1
+    # a display has one point a step, in order: the same step at the same place means as many steps before it
+    if series.step.item(last) != before.step.item(last):
+        return False
     if exact:
         low = max(0, known - EXACT)
         return all(

@@ -87,6 +87,7 @@ class Machine:
         (
             self.rules,
             context.levels,
+            context.together,
             context.before,
             context.epoch_began,
             context.seam_index,
@@ -108,6 +109,7 @@ class Machine:
             (
                 self.rules,
                 context.levels,
+                context.together,
                 context.before,
                 context.epoch_began,
                 context.seam_index,

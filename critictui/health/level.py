@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critictui.health.statistics import Baseline, Cusum, median, noise, rise
+from critictui.health.statistics import Baseline, Cusum, median, middle_of_three, noise, rise, tame_mean
 
 ABSURD = 1e30
 """No sum or square of values up to this overflows."""
@@ -29,7 +29,8 @@ class Column:
 
     def add(self, step: int, value: float) -> None:
         """One more point; beyond `ABSURD` a value counts as that."""
-        value = min(max(value, -ABSURD), ABSURD)
+        if not -ABSURD <= value <= ABSURD:
+            value = ABSURD if value > 0 else -ABSURD
         self.steps.append(step)
         self.values.append(value)
         if self.log:
@@ -52,7 +53,7 @@ class Column:
 class Level:
     """Baseline and two CUSUMs (below, above) of one metric; shared by all rules that judge it.
 
-    The baseline is the median of the first stable window. Upwards it follows (a critic learns for long, and what it has
+    The baseline is the level of the first stable window. Upwards it follows (a critic learns for long, and what it has
     learnt it can lose); downwards it never does, or a slow decline would carry it along. After a seam it is taken
     anew, and until then the old one is used.
     """
@@ -63,22 +64,35 @@ class Level:
     PATIENCE = 80
     """After so many points a window is taken even where it still trends."""
     EVERY = 20
-    """Points between two looks at whether a better level was reached."""
+    """Points between two looks at whether a better level was reached; `phase` moves them, so that not all metrics of a
+    run are looked at in the same step."""
+    WIDE = 250
+    """Points that the level is the mean of once there are so many; a new and better level needs half of them."""
     LONG = 400
     """Points that the noise is estimated from once there are so many: a low autocorrelation must not be good luck."""
-    WIDE = 160
-    """Points that the level is the median of once there are so many; a new and better level needs half of them."""
+    LEAST = 120
+    """Fewer are not enough for that, whatever else they contain."""
+    GUARD = 40
+    """The newest points say nothing of the noise, nor do those since the sum below was last under `CALM`: a fall that
+    has begun would make its own noise, and hide in it."""
+    CALM = 2.0
     STABLE = 2.5
     """Standard errors between the halves of a window that is still called stable."""
 
     __slots__ = (
         "_absolute",
         "_begin",
+        "_calm",
+        "_phase",
         "_seen",
+        "_settled",
+        "_short",
         "_tail",
         "_waiting",
         "above",
+        "away",
         "baseline",
+        "before",
         "below",
         "follows",
         "least",
@@ -96,6 +110,7 @@ class Level:
         limit: float = 12.0,
         least: float = 0.0,
         absolute: bool = False,
+        phase: int = 0,
     ) -> None:
         self.log = log
         self.follows = follows
@@ -106,12 +121,20 @@ class Level:
         self.baseline: Baseline | None = None
         self.below = Cusum()
         self.above = Cusum()
+        self.away = self.before = 0.0
+        """How far the newest point and the one before it lie below the baseline, in the units of statistics."""
         self._tail: list[float] = []
         """The last ten values."""
+        self._short: float | None = None
+        self._phase = phase
         self._absolute = absolute
         """The value itself has no meaning, only its changes: then no share of it limits sigma."""
         self._begin = 0
         """Index of the first point after the last seam."""
+        self._settled = 0
+        """Index of the first point of the window in which the level was reached: before it the metric still moved."""
+        self._calm = 0
+        """How many points there were when nothing spoke for a fall."""
         self._waiting = True
         self._seen = 0
 
@@ -126,12 +149,17 @@ class Level:
     @property
     def now(self) -> float:
         """Median of the last three values, in the metric's own units; NaN before the first."""
-        return median(self._tail[-3:]) if self._tail else math.nan
+        tail = self._tail
+        if len(tail) < 3:
+            return median(tail) if tail else math.nan
+        return middle_of_three(*tail[-3:])
 
     @property
     def short(self) -> float:
         """Median of the last ten values; NaN before the first."""
-        return median(self._tail) if self._tail else math.nan
+        if self._short is None:
+            self._short = median(self._tail) if self._tail else math.nan
+        return self._short
 
     @property
     def fell(self) -> bool:
@@ -176,36 +204,46 @@ class Level:
 
     def add(self, column: Column) -> None:
         """Take in the newest point of the column."""
-        values = column.values
-        n = self._seen = len(values)
-        x = column.scaled[-1]
-        self._tail = values[-10:]
+        scaled = column.scaled
+        n = self._seen = len(scaled)
+        self._tail, self._short = column.values[-10:], None
         base = self.baseline
         if base is not None:
-            away = (base.level - x) / base.inflated
-            doubt = base.error / base.inflated
+            away = self.away = base.level - scaled[-1]
+            before = self.before = base.level - scaled[-2]
+            shock = (away - base.phi * before) / base.shock
             step = column.steps[-1]
-            self.below.add(away - doubt, self.shift, step, 2 * self.limit)
-            self.above.add(-away - doubt, self.shift, step, 2 * self.limit)
+            self.below.add(shock - base.doubt, self.shift, step, 2 * self.limit)
+            self.above.add(-shock - base.doubt, self.shift, step, 2 * self.limit)
+            if self.below.sum <= self.CALM:
+                self._calm = n
         count = n - self._begin
         if self._waiting:
             ready = count - self.SKIP - self.WINDOW
             if ready >= 0 and ready % 5 == 0:
                 self._first(column, patient=count < self.PATIENCE)
-        elif (count - self.SKIP - self.WINDOW) % self.EVERY == 0:
+        elif (count - self.SKIP - self.WINDOW) % self.EVERY == self._phase:
             self._again(column)
 
     def _window(self, column: Column, n: int) -> list[float]:
         return column.scaled[max(self._begin, len(column) - n) :]
 
+    def _quiet(self, column: Column) -> list[float]:
+        """What the noise is estimated from: the newest points of which nothing says that they move, and enough."""
+        n, first = len(column), self._begin + self.SKIP
+        end = n
+        if n - first > self.LEAST:
+            end = max(first + self.LEAST, min(n - self.GUARD, self._calm))
+        low = max(first, end - self.LONG, min(self._settled, end - self.LEAST))
+        return column.scaled[low:end]
+
     def _measured(self, column: Column, width: int) -> Baseline:
         window = self._window(column, width)
-        level = median(window)
-        available = len(column) - self._begin - self.SKIP
-        longer = self._window(column, min(self.LONG, max(self.WINDOW, available)))
+        level = tame_mean(window)
+        quiet = self._quiet(column)
         floor = max(self.least, 1e-3 if self.log or self._absolute else 1e-3 * abs(level), 1e-9)
-        sigma, phi = noise(longer, floor)
-        return Baseline(level, sigma, phi, column.steps[-1], len(longer), len(window))
+        sigma, phi = noise(quiet, floor)
+        return Baseline(level, sigma, phi, column.steps[-1], len(quiet), len(window))
 
     def _stable(self, column: Column, base: Baseline) -> bool:
         return abs(rise(self._window(column, base.width), base.sigma, base.phi)) <= self.STABLE
@@ -218,6 +256,8 @@ class Level:
         if base is not None and self.below.sum > self.limit / 2 and fresh.level < base.level:
             return  # a seam does not excuse a fall that is under way
         self.baseline = fresh
+        self._settled, self._calm = len(column) - fresh.width, len(column)
+        self.away = self.before = 0.0
         self._waiting = False
         self.settle()
 
@@ -231,9 +271,11 @@ class Level:
         level, width = base.level, base.width
         if self.follows and fresh.level - fresh.error > base.level and self._stable(column, fresh):
             level, width = fresh.level, fresh.width
+            self._settled = len(column) - width
             self.above.reset()
         elif base.width < self.WIDE and base.width < available and self.below.sum < self.limit / 4:
-            wider = self._measured(column, min(available, self.WIDE))
+            window = self._window(column, min(available, self.WIDE))
+            wider = Baseline(tame_mean(window), fresh.sigma, fresh.phi, base.step, fresh.n, len(window))
             if self._stable(column, wider):
                 level, width = wider.level, wider.width
         self.baseline = Baseline(level, sigma, phi, base.step, n, width)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 Threshold = float | int | bool | str
 
-_LEVEL: Mapping[str, Threshold] = {"shift": 0.5, "limit": 9.0}
+_LEVEL: Mapping[str, Threshold] = {"shift": 0.5, "limit": 13.0}
 """CUSUM in autocorrelation-inflated sigmas: the shift that is let pass, and the sum that alarms (docs/detection.md)."""
 
 DEFAULTS: Mapping[str, Mapping[str, Threshold]] = MappingProxyType(
@@ -39,7 +39,15 @@ DEFAULTS: Mapping[str, Mapping[str, Threshold]] = MappingProxyType(
         "saturation": {"for": 10, "clear": 10, "d_acc": 0.98, "loss": 0.05, "window": 10},
         "step-change": {"for": 1, "clear": 20, "sigma": 4.5, "jump": 0.08, "window": 20, "within": 8},
         "drift": {**_LEVEL, "for": 3, "clear": 10, "fraction": 0.85, "level": 1.0, "early_level": 3.0},
-        "decline": {**_LEVEL, "for": 2, "clear": 10, "drop": 0.04, "critical_drop": 0.15},
+        "decline": {
+            **_LEVEL,
+            "for": 2,
+            "clear": 10,
+            "drop": 0.04,
+            "critical_drop": 0.15,
+            "joint_shift": 0.35,
+            "joint_limit": 12.5,
+        },
         "instability": {"for": 5, "clear": 20, "ratio": 3.0, "window": 30},
         "gradient-spike": {"for": 1, "clear": 20, "factor": 5.0, "sigma": 8.0, "repeats": 3, "window": 20},
         "length-drift": {**_LEVEL, "for": 5, "clear": 10, "fraction": 0.25, "free_fraction": 0.6},

@@ -34,12 +34,20 @@ class Baseline:
     little more where few independent points stand behind it."""
     error: float = field(init=False)
     """Standard error of the level."""
+    shock: float = field(init=False)
+    """Standard deviation of what is new in a value, sigma * sqrt(1 - phi^2), with the same addition."""
+    doubt: float = field(init=False)
+    """What the error of the level adds to each shock, at one standard error."""
 
     def __post_init__(self) -> None:
         ratio = (1 + self.phi) / (1 - self.phi)
-        inflated = self.sigma * math.sqrt(ratio) * (1 + ratio / self.n)
-        object.__setattr__(self, "inflated", inflated)
-        object.__setattr__(self, "error", inflated / math.sqrt(self.width))
+        more = 1 + ratio / self.n
+        root = math.sqrt(self.width)
+        put = object.__setattr__
+        put(self, "inflated", self.sigma * math.sqrt(ratio) * more)
+        put(self, "error", self.inflated / root)
+        put(self, "shock", self.sigma * math.sqrt(1 - self.phi * self.phi) * more)
+        put(self, "doubt", 1 / root)
 
     def __reduce__(self) -> tuple[type[Baseline], tuple[float, float, float, int, int, int]]:
         """The fields alone: the judge pickles its state at every step, and the way of dataclasses is slow."""
@@ -69,6 +77,18 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     phi = raw + (1 + 4 * raw) / n
     doubt = math.sqrt(max(0.0, 1 - phi * phi) / n)
     return sigma, min(0.95, max(0.0, phi + doubt))
+
+
+def tame_mean(window: Sequence[float]) -> float:
+    """The mean of the values, those beyond two deviations (by MAD) of the median counted as that far.
+
+    Of autocorrelated or normal values it is surer than the median, by a quarter in the white case, and outliers move
+    it as little.
+    """
+    x = np.asarray(window, dtype=np.float64)
+    middle = _middle(x)
+    far = 2 * _MAD * _middle(np.abs(x - middle))
+    return float(np.clip(x, middle - far, middle + far).mean())
 
 
 def _residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,6 +125,12 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     n = len(ordered)
     return ordered[n // 2] if n % 2 else 0.5 * (ordered[n // 2 - 1] + ordered[n // 2])
+
+
+def middle_of_three(a: float, b: float, c: float) -> float:
+    """The median of three values."""
+    low, high = (a, b) if a < b else (b, a)
+    return low if c < low else min(high, c)
 
 
 def mean(values: Sequence[float]) -> float:

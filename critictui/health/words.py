@@ -14,6 +14,22 @@ def since(cusum: Cusum, context: Context) -> int:
     return context.step if cusum.since is None else cusum.since
 
 
+def level_evidence(context: Context, metric: str) -> tuple[tuple[str, float], ...]:
+    """The figures behind a level that fell: its baseline and noise, and how far the sums have come."""
+    level = context.levels[metric]
+    base = level.baseline
+    if base is None:
+        return ()
+    return (
+        ("baseline", level.usual),
+        ("sigma", base.sigma),
+        ("autocorrelation", base.phi),
+        ("cusum", level.below.sum),
+        ("limit", level.limit),
+        *context.joint_evidence(metric),
+    )
+
+
 def needs_steps(rule: str, metric: str, context: Context) -> list[NotEnoughData]:
     """What the metric's level still needs, in steps of the run; nothing for a metric that this run does not log."""
     level = context.levels.get(metric)

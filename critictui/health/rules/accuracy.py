@@ -40,12 +40,12 @@ class Decline:
             if metric != D_ACC and metric not in context.extra:
                 drop = max(0.15 * abs(level.usual), 2 * level.baseline.sigma)
             fallen = level.usual - level.short
-            if level.fell and fallen >= drop and level.usual - level.now >= drop:
+            if context.fell(metric) and fallen >= drop and level.usual - level.now >= drop:
                 self.latches.bad(
                     context, metric, self._severity(context, metric, fallen), self._look(context, metric, drop)
                 )
             elif self.latches.good(context, metric, recovered=fallen < drop / 2):
-                level.below.reset()
+                context.forget_fall(metric)
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Until there is a baseline."""

@@ -9,7 +9,7 @@ from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.rules.level_drift import judge_level
 from critictui.health.statistics import kendall, mean
-from critictui.health.words import needs_steps, since
+from critictui.health.words import level_evidence, needs_steps, since
 from critictui.run.metrics import D_ACC, SCORE_DIFF
 
 BLOCKS, BLOCK = 12, 10
@@ -33,11 +33,15 @@ class MarginCollapse:
         warn = settings.number(self.id, "fraction", SCORE_DIFF)
         crit = settings.number(self.id, "critical_fraction", SCORE_DIFF)
         share = level.now / level.usual
-        if level.fell and (level.short < warn * level.usual or share < crit) and not student_learns(context):
+        if (
+            context.fell(SCORE_DIFF)
+            and (level.short < warn * level.usual or share < crit)
+            and not student_learns(context)
+        ):
             severity: Severity = "critical" if share < crit and not context.adversarial else "warning"
             self.latches.bad(context, SCORE_DIFF, severity, lambda: _sighting(context, level, warn * level.usual))
         elif self.latches.good(context, SCORE_DIFF, recovered=level.short > (warn + 0.15) * level.usual):
-            level.below.reset()
+            context.forget_fall(SCORE_DIFF)
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Until there is a baseline."""
@@ -65,7 +69,7 @@ class Drift:
         falling = self._falls(context) and level.below.sum > 0
         share = level.short / level.usual
         if (
-            (level.fell or falling)
+            (context.fell(SCORE_DIFF) or falling)
             and share < fraction
             and level.now / level.usual >= halved
             and not student_learns(context)
@@ -73,7 +77,7 @@ class Drift:
             severity: Severity = "info" if context.adversarial else "warning"
             self.latches.bad(context, SCORE_DIFF, severity, lambda: _drifted(context, level, fraction * level.usual))
         elif self.latches.good(context, SCORE_DIFF, recovered=share > fraction + 0.05):
-            level.below.reset()
+            context.forget_fall(SCORE_DIFF)
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Until there is a baseline."""
@@ -100,18 +104,6 @@ def student_learns(context: Context) -> bool:
     return context.adversarial and accuracy is not None and not accuracy.fell
 
 
-def _evidence(level: Level) -> tuple[tuple[str, float], ...]:
-    base = level.baseline
-    assert base is not None
-    return (
-        ("baseline", level.usual),
-        ("sigma", base.sigma),
-        ("autocorrelation", base.phi),
-        ("cusum", level.below.sum),
-        ("limit", level.limit),
-    )
-
-
 def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
     message = f"The margin fell to {level.now:.2f} from {level.usual:.2f}, since step {{since}}."
@@ -120,11 +112,11 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
         pace = (level.usual - level.now) / steps
         message += f" At this pace it is zero at step {context.step + round(level.now / pace)}."
     advice = "Score the newest checkpoint on the fixed set; if d_acc fell there too, go back to a checkpoint before it."
-    return Sighting(level.now, threshold, began, message, advice, _evidence(level))
+    return Sighting(level.now, threshold, began, message, advice, level_evidence(context, SCORE_DIFF))
 
 
 def _drifted(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
     message = f"The margin drifts down: {level.short:.2f}, was {level.usual:.2f} before step {{since}}."
     advice = "Teacher and student scores move towards each other: watch d_acc, lower the learning rate if it falls too."
-    return Sighting(level.short, threshold, began, message, advice, _evidence(level))
+    return Sighting(level.short, threshold, began, message, advice, level_evidence(context, SCORE_DIFF))

@@ -9,7 +9,7 @@ from critictui.health.context import SCORE, SCORE_MAX, SCORE_MIN, Context
 from critictui.health.latches import Latches
 from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
-from critictui.health.statistics import Cusum, median
+from critictui.health.statistics import Cusum, median, middle_of_three
 from critictui.health.words import needs_steps, since
 from critictui.run.metrics import (
     D_ACC,
@@ -179,7 +179,8 @@ class ScoreScale:
             if context.value(metric) is None or len(column) < context.settings.count(self.id, "min_steps", metric):
                 continue
             limit = context.settings.number(self.id, key, metric)
-            value = median(column.tail(3))
+            recent = column.tail(3)
+            value = middle_of_three(*recent) if len(recent) == 3 else median(recent)
             if abs(value) > limit:
                 self.latches.bad(context, metric, "warning", _large(context, metric, value, limit))
             else:
