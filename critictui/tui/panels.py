@@ -13,6 +13,7 @@ from typing import Literal
 from critictui.health.alert import Alert
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.run import metrics as names
+from critictui.run.series import Series
 from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, Role, SeamMark
 
 
@@ -77,10 +78,12 @@ _RUN_ROLES: tuple[Role, ...] = ("main", "second", "third", "fourth", "fifth", "s
 
 INTERESTING = (
     "critic/d_loss", "critic/*loss*", "critic/score/mean", "critic/grad_norm", "critic/*_range", "*accura*",
-    "rewards/*", "*reward*mean*", "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*", "val*", "*/lr",
-    "*learning_rate*", "critic/*", "*entropy*",
+    "rewards/*", "*reward*mean*", "*scores/*", "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*",
+    "val*", "*/lr", "*learning_rate*", "critic/*", "*entropy*", "*score*", "*reward*", "*return*", "metrics/*",
 )  # fmt: skip
-"""What fills the room that is left, or stands in for a metric that a run does not log."""
+"""What fills the room that is left, or stands in for a metric that a run does not log; in lower case."""
+_LAST = ("tim*", "*/tim*", "*_time", "*_sec*", "perf*", "resource*", "*mem*", "progress/*", "epoch*", "episodes")
+"""What says least of a run whose names are all unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,20 +114,38 @@ def dashboard_panels(snapshot: Snapshot, pins: Sequence[str], room: int) -> tupl
 
 
 def interesting(main: WatchedRun, shown: Iterable[str], count: int) -> list[str]:
-    """Tags worth showing by their names, best first; `shown` ones left out."""
-    taken = dict.fromkeys(shown)
+    """Tags worth showing, best first: by their names, then any other; `shown` ones, and doubles of them, left out."""
     standing_in = {tag for name, tag in main.run.metrics.items() if name in _MAIN_NAMES}
+    taken = [tag for tag in shown if tag in main.run.series]
+    tags = {tag: tag.lower() for tag in islice(main.run.series, _MOST_TAGS)}
+    left = dict.fromkeys(tag for tag in tags if tag not in taken and tag not in standing_in)
     found: list[str] = []
-    for pattern in INTERESTING:
-        for tag in islice(main.run.series, _MOST_TAGS):
+    for pattern in (*INTERESTING, "*"):
+        for tag in [tag for tag in left if fnmatch.fnmatchcase(tags[tag], pattern)]:
             if len(found) >= count:
                 return found
-            if tag not in taken and tag not in standing_in and fnmatch.fnmatchcase(tag, pattern):
+            if pattern == "*" and any(fnmatch.fnmatchcase(tags[tag], last) for last in _LAST):
+                continue
+            del left[tag]
+            if not any(_alike(main.run.series[tag], main.run.series[other]) for other in (*taken, *found)):
                 found.append(tag)
-                taken[tag] = None
-    return found
+    return [*found, *islice(left, count - len(found))]
 
 
+def _alike(one: Series, other: Series) -> bool:
+    """Whether two series hold the same values, as a reward that is logged under two names does."""
+    n = len(one)
+    if n < _FEW or n != len(other):
+        return False
+    apart = max(n // _COMPARED, 1)
+    return all(
+        one.value[part].tobytes() == other.value[part].tobytes()
+        for part in (slice(-_COMPARED, None), slice(0, n, apart))
+    )
+
+
+_FEW, _COMPARED = 3, 256
+"""Points from which equal values are no accident, and how many are compared at the end and over all."""
 _MOST_TAGS = 2000
 """Looked at for the room that is left; a run with more has a metrics screen."""
 _MAIN_NAMES = {name for spec in MAIN for name, _, _ in spec.metrics}

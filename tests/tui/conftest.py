@@ -295,3 +295,13 @@ def settle() -> Callable[[Pilot[None]], Awaitable[None]]:
 def made_of() -> Callable[..., Snapshot]:
     """`make_snapshot`, for tests that want other runs."""
     return make_snapshot
+
+
+@pytest.fixture
+def series_of() -> Callable[..., Series]:
+    """`series_of(tag, seed)`: forty points; the same seed gives the same values."""
+
+    def made(tag: str, seed: int) -> Series:
+        return make_series(tag, np.random.default_rng(seed).normal(0, 1, 40))
+
+    return made

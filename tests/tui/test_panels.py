@@ -12,10 +12,20 @@ from textual.pilot import Pilot
 from critictui.monitor.snapshot import Snapshot
 from critictui.run import metrics as names
 from critictui.run.facts import Seam
+from critictui.run.series import Series
 from critictui.tui.app import CriticApp
 from critictui.tui.chart.model import ChartData
 from critictui.tui.chart.widget import Chart
-from critictui.tui.panels import D_ACC, MARGIN, SCORE_MEAN, SCORE_STD, run_names, spec_panel, tag_panel
+from critictui.tui.panels import (
+    D_ACC,
+    MARGIN,
+    SCORE_MEAN,
+    SCORE_STD,
+    dashboard_panels,
+    run_names,
+    spec_panel,
+    tag_panel,
+)
 from critictui.tui.screens.chart import ChartScreen
 from critictui.tui.screens.runs import RunsScreen
 
@@ -131,3 +141,31 @@ def test_the_help_of_the_run_list_says_what_is_drawn() -> None:
     assert RunsScreen.HELP is not None
     assert "letter" in RunsScreen.HELP
     assert "lower border" in RunsScreen.HELP
+
+
+def test_a_run_of_unknown_names_fills_the_room_with_what_tells_most(
+    case_snapshot: Snapshot, series_of: Callable[..., Series]
+) -> None:
+    tags = ["Timing/total_sec", "Resources/cpu_mem_gb", "Progress/kimg", "Loss/D/reg", "Loss/scores/real", "other", "B"]
+    series = {tag: series_of(tag, number) for number, tag in enumerate(tags)}
+    snapshot = _with_run(case_snapshot, series=series, metrics={})
+    order = [panel.key for panel in dashboard_panels(snapshot, (), 7)]
+    assert order[:4] == ["Loss/scores/real", "Loss/D/reg", "other", "B"]
+    assert sorted(order) == sorted(tags)
+    assert len(dashboard_panels(snapshot, (), 4)) == 4
+
+
+def test_the_same_values_under_two_names_are_shown_once(
+    case_snapshot: Snapshot, series_of: Callable[..., Series]
+) -> None:
+    tags = {"critic/score/mean": 1, "critic/rewards/mean": 1, "rewards/iter": 2, "rewards/time": 2, "rewards/frame": 2}
+    series = {tag: series_of(tag, seed) for tag, seed in tags.items()}
+    snapshot = _with_run(case_snapshot, series=series, metrics={})
+    shown = [panel.key for panel in dashboard_panels(snapshot, (), 8)]
+    assert shown == ["critic/score/mean", "rewards/iter"]
+
+
+def _with_run(snapshot: Snapshot, **changes: object) -> Snapshot:
+    main = snapshot.watched[0]
+    run = dataclasses.replace(main.run, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(snapshot, watched=(dataclasses.replace(main, run=run),))
