@@ -31,7 +31,9 @@ def _of_run(before: WatchedRun | None, after: WatchedRun) -> list[str]:
             continue
         if alert.state == "resolved" and before is None:
             continue  # history of a run that was there before us
-        events.append(f"{alert.severity} {alert.rule} {alert.state} at step {alert.step}: {alert.message}")
+        at = alert.fired_step if alert.state == "firing" else alert.resolved_step
+        step_of_it = f" at step {at}" if at is not None else ""
+        events.append(f"{alert.severity} {alert.rule} {alert.state}{step_of_it}: {alert.message}")
     if before is not None and before.judgement.verdict != after.judgement.verdict:
         events.append(f"verdict {after.judgement.verdict}, {step}")
     states = {c.path: c.state for c in before.checkpoints} if before is not None else {}

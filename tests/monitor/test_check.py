@@ -240,7 +240,7 @@ def test_a_restart_an_alert_a_checkpoint_and_a_score_are_events(
     write_steps(run_dir, 6, 12)
     after = listener.until(lambda s: s.main.run.step == 12 and s.main.judgement.verdict == "critical")
     events = events_between(before, after)
-    assert any("critical margin-collapse firing at step 6: it fell" in e for e in events)
+    assert any("critical margin-collapse firing at step 5: it fell" in e for e in events)
     assert any("verdict critical" in e for e in events)
     assert any("restarted" in e and "step 6" in e for e in events)
 

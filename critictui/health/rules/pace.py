@@ -60,7 +60,7 @@ def silence(run: RunSnapshot, settings: Settings, now: float | None) -> list[Ale
     if quiet <= limit:
         return []
     step = run.step if run.step is not None else 0
-    pace = f"a step took {run.pace:.0f} s" if run.pace is not None else "its pace is not known"
+    pace = f"a step took {_step_time(run.pace)}" if run.pace is not None else "its pace is not known"
     session = run.sessions[-1].number if run.sessions else 0
     return [
         Alert(
@@ -71,6 +71,10 @@ def silence(run: RunSnapshot, settings: Settings, now: float | None) -> list[Ale
             session=session, evidence=(("seconds", quiet), ("pace", run.pace or 0.0)),
         )
     ]  # fmt: skip
+
+
+def _step_time(seconds: float) -> str:
+    return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _span(seconds: float) -> str:
