@@ -1,4 +1,4 @@
-"""Finished scores as the rules see them."""
+"""Finished scores as the rules see them; `usual_scores` says which of them are judged."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from critictui.config import Config
 from critictui.health.alert import Judgement
 from critictui.monitor.fixed_scores import fixed_scores
+from critictui.monitor.usual_scores import usual_scores
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundRun
 from critictui.run.reader import Found, RunReader
@@ -59,7 +60,8 @@ def judged_in_slices(run: FoundRun, config: Config) -> Iterator[Judgement | None
     longest = max(snapshot.series.values(), key=len, default=None)
     if longest is not None and len(longest) > _MOST_STEPS:
         return
-    scores = fixed_scores(ResultsFolder(run.path if run.path.is_dir() else run.path.parent).poll())
+    run_dir = run.path if run.path.is_dir() else run.path.parent
+    scores = fixed_scores(usual_scores(ResultsFolder(run_dir).poll(), run_dir, config))
     judge = Judge(config)
     for step in longest.step[_STEPS - 1 : -1 : _STEPS].tolist() if longest is not None else ():
         judge.update(_until(snapshot, step))

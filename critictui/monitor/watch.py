@@ -13,6 +13,7 @@ from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.guard import Guard
 from critictui.monitor.side import SideFacts
 from critictui.monitor.snapshot import WatchedRun
+from critictui.monitor.usual_scores import usual_scores
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile
@@ -94,7 +95,8 @@ class Watch:
         if before is None or (self.run is not None and before.last_change != self.run.last_change):
             self._clock.something_changed()
         if side is not self._side:
-            self._side, self._scores, changed = side, fixed_scores(side.scores), True
+            judged = usual_scores(side.scores, self.run_dir, self._config)
+            self._side, self._scores, changed = side, fixed_scores(judged), True
         if not judging:
             return changed
         failures = self.guard.failures

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from critictui.config import Config
 from critictui.health.judge import judge_all
+from critictui.monitor.check import check
 from critictui.monitor.fixed_scores import fixed_scores, names_of_series
+from critictui.monitor.usual_scores import usual_scores
 from critictui.run.reader import RunReader
 from critictui.scoring.recipe import PRESETS, Recipe
 from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
+from critictui.scoring.results import save_result
 from critictui.scoring.summary import summarise
 
 
@@ -54,3 +58,44 @@ def test_a_series_is_called_by_what_differs() -> None:
     assert named[last.series] == "gad"
     assert named[other.series] == f"recipe {Recipe(ties='half').id}"
     assert names_of_series([a, result("/x/c.jsonl", "cc" * 32, PRESETS["gad"])])[a.series] == "a.jsonl, gad-fork"
+
+
+def test_a_score_by_another_recipe_is_kept_and_not_judged(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("".join(f"step:{n} - critic/d_acc:0.77\n" for n in range(1, 101)))
+
+    for recipe in (PRESETS["gad"], Recipe(max_response_tokens=5)):
+        save_result(tmp_path, result("/sets/a.jsonl", "aa" * 32, recipe), [])
+    tried = check(tmp_path, Config())
+    assert not [alert for alert in alerts_of(tried) if alert["rule"] in {"generalisation-gap", "length-bias"}]
+    assert any("own recipe" in str(item) for item in waiting_of(tried))
+    assert check(tmp_path, Config(recipe="gad"))["verdict"] == "critical"  # the run's recipe by its configuration
+    save_result(tmp_path, result("/sets/a.jsonl", "aa" * 32), [])
+    assert check(tmp_path, Config())["verdict"] == "critical"
+
+
+def alerts_of(report: dict[str, object]) -> list[dict[str, object]]:
+    alerts = report["alerts"]
+    assert isinstance(alerts, list)
+    return alerts
+
+
+def waiting_of(report: dict[str, object]) -> list[object]:
+    waiting = report["waiting"]
+    assert isinstance(waiting, list)
+    return waiting
+
+
+def test_the_runs_own_set_is_judged_and_another_is_not(tmp_path: Path) -> None:
+    own = tmp_path / "fixed_set.jsonl"
+    own.write_text("the set\n")
+    digest = hashlib.sha256(b"the set\n").hexdigest()
+    other, usual = result("/sets/b.jsonl", "bb" * 32), result(str(own), digest)
+    assert usual_scores([other], tmp_path, Config()) == []
+    assert usual_scores([other, usual], tmp_path, Config()) == [usual]
+    own.unlink()
+    assert usual_scores([other, usual, usual], tmp_path, Config()) == [usual, usual]  # then where most are
+
+
+def test_a_bad_recipe_in_the_configuration_leaves_the_usual_one(tmp_path: Path) -> None:
+    usual = result("/sets/a.jsonl", "aa" * 32)
+    assert usual_scores([usual], tmp_path, Config(recipe="no-such-preset")) == [usual]

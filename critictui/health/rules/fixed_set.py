@@ -24,8 +24,8 @@ def scored(
         alerts.extend(_over([_gap(run, score, settings) for score in members], members))
         alerts.extend(_over([_bias(run, score, settings) for score in members], members))
     waiting = [] if scores or run.metric(D_ACC) is None else [
-        NotEnoughData("generalisation-gap", D_ACC, "needs a fixed-set score"),
-        NotEnoughData("length-bias", "", "needs a fixed-set score"),
+        NotEnoughData("generalisation-gap", D_ACC, "needs a fixed-set score by the run's own recipe"),
+        NotEnoughData("length-bias", "", "needs a fixed-set score by the run's own recipe"),
     ]  # fmt: skip
     return alerts, waiting
 
