@@ -242,6 +242,8 @@ def test_silence_is_measured_against_the_runs_own_pace() -> None:
     assert not alerts(judge_all(run, Config(), now=1e9 + 1100), "stalled")
     assert alerts(judge_all(run, Config(), now=1e9 + 1300), "stalled")
     assert not alerts(judge_all(replace(run, state="finished"), Config(), now=1e9 + 9000), "stalled")
+    (quick,) = alerts(judge_all(replace(run, pace=0.00052), Config(), now=1e9 + 1980), "stalled")
+    assert quick.message == "Nothing was written for 33 minutes; a step took 0.52 ms."
     assert not alerts(judge_all(run, Config(), now=1e9 - 5000), "stalled")
 
 
