@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from critictui.run.clocks import is_date
 from critictui.run.columns import Columns
 from critictui.run.facts import Session
 from critictui.run.merging import Piece, merge
@@ -260,7 +261,25 @@ def sessions_of(lane: Lane) -> tuple[Session, ...]:
 def _at_once(one: Stream, other: Stream) -> bool:
     if one.source == other.source:
         return overlap(one.span, other.span) >= AT_ONCE
-    return overlap(one.wall, other.wall) >= AT_ONCE
+    return overlap(_times(one), _times(other)) >= AT_ONCE
+
+
+def _times(stream: Stream) -> tuple[float, float]:
+    """When a stream was written. Stamps that are no dates count from the file's beginning, which its name may tell;
+
+    without that, nothing is known of when it was written, and it overlaps nothing.
+    """
+    first, last = stream.wall
+    if is_date(first) or first > last:
+        return first, last
+    began = _name_time(stream)
+    return (began + first, began + last) if began else (first, first)
+
+
+def _name_time(stream: Stream) -> float:
+    """The time in the name of an event file, seconds since the epoch; 0 where there is none."""
+    stamp = _EVENT_TIME.search(PurePath(stream.source).name) if stream.kind == "events" else None
+    return float(stamp.group(1)) if stamp else 0.0
 
 
 _EVENT_TIME = re.compile(r"tfevents\.(\d{9,11})\b")
@@ -270,9 +289,8 @@ _ROTATED = re.compile(r"\.(\d{1,3})$")
 def _age(stream: Stream) -> tuple[float, tuple[object, ...], int]:
     """Older streams first: by the time in the name of an event file, then by name, `x.log.2` before `x.log.1`."""
     name = PurePath(stream.source).name
-    stamp = _EVENT_TIME.search(name) if stream.kind == "events" else None
     rotated = _ROTATED.search(name) if stream.kind != "events" else None
     number = -int(rotated.group(1)) if rotated else 0
     stem = name[: rotated.start()] if rotated else name
     parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", stem))
-    return (float(stamp.group(1)) if stamp else 0.0, (*parts, number, stream.source), stream.span[0])
+    return (_name_time(stream), (*parts, number, stream.source), stream.span[0])

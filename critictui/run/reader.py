@@ -14,6 +14,7 @@ from critictui.config import Config
 from critictui.run import metrics
 from critictui.run.aliases import stand_ins
 from critictui.run.choice import Choice, choose, none_chosen, said_of_others
+from critictui.run.clocks import skew
 from critictui.run.demo_mark import demo_kind
 from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
@@ -29,7 +30,6 @@ from critictui.run.streams import RawScalars
 
 _SEARCH_SHARE = 0.25
 _LEAST_SHARE = 0.002
-_CLOCKS_AGREE = 3600.0
 _WHOLE = Budget(bytes=64 << 20, seconds=60.0)
 
 
@@ -266,8 +266,7 @@ class RunReader:
             out.append(f"{len(choice.others)} runs lie here: choose one of them")
         elif choice.others:
             out.append(said_of_others(choice))
-        if self._store.latest > time.time() + _CLOCKS_AGREE:
-            out.append("time stamps lie in the future: clocks disagree, so silence is judged by this machine's clock")
+        out += skew(*self._store.stamps, self._grew_time if self._grew_at is not None else None)
         writers = self._store.labelled
         if writers:
             out.append(f"{len(writers) + 1} writers wrote at the same time; kept apart: {', '.join(writers)}")

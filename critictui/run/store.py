@@ -107,9 +107,14 @@ class Store:
         return tuple(out)
 
     @property
-    def latest(self) -> float:
-        """The latest wall time that any source wrote; minus infinity without any."""
-        return max((s.wall[1] for group in self._groups.values() for s in group.streams), default=-np.inf)
+    def stamps(self) -> tuple[float, float, float]:
+        """Earliest and latest wall time that any source wrote, infinite without any, and the largest step back."""
+        streams = [stream for group in self._groups.values() for stream in group.streams]
+        return (
+            min((stream.wall[0] for stream in streams), default=np.inf),
+            max((stream.wall[1] for stream in streams), default=-np.inf),
+            max((stream.fell for stream in streams), default=0.0),
+        )
 
     @property
     def notices(self) -> tuple[str, ...]:

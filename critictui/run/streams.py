@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from critictui.run.clocks import is_date
 from critictui.run.columns import Columns
 from critictui.run.series import FloatArray, IntArray, SourceKind
 from critictui.run.sessions import lives
@@ -98,6 +99,9 @@ class Stream:
     flat: bool = True
     """All steps of all tags are 0: the writer counts no steps, and points go by their index."""
     wall: tuple[float, float] = (np.inf, -np.inf)
+    fell: float = 0.0
+    """The largest step back from one wall time to the next in the file, in seconds."""
+    _last_wall: float = -np.inf
     span: tuple[int, int] = (1 << 62, -1)
     count: int = 0
     _shared: tuple[tuple[str, ...], list[Rows | None]] = field(default_factory=lambda: ((), []))
@@ -166,6 +170,9 @@ class Stream:
         """Take a batch into the extents."""
         finite = batch.wall_time[np.isfinite(batch.wall_time)]
         if len(finite):
+            before = self._last_wall if int(batch.position[0]) > self.span[1] else -np.inf
+            falls = float((finite[:-1] - finite[1:]).max(initial=before - float(finite[0])))
+            self.fell, self._last_wall = max(self.fell, falls), float(finite[-1])
             self.wall = (min(self.wall[0], float(finite.min())), max(self.wall[1], float(finite.max())))
         low, high = int(batch.position.min()), int(batch.position.max())
         self.span = (min(self.span[0], low), max(self.span[1], high))
@@ -210,15 +217,15 @@ class Stream:
         return out
 
     def started(self, life: int) -> float:
-        """The earliest wall time of one of its lives; NaN where there is none."""
+        """The earliest wall time of one of its lives; NaN where there is none that is a date."""
         if not self.starts:
-            return self.wall[0] if np.isfinite(self.wall[0]) else np.nan
+            return self.wall[0] if is_date(self.wall[0]) else np.nan
         earliest = np.inf
         for tag in self.rows:
             for number, columns, part in self.pieces(tag):
                 if number == life:
                     earliest = min(earliest, float(np.nanmin(columns.wall[part], initial=np.inf)))
-        return earliest if np.isfinite(earliest) else np.nan
+        return earliest if is_date(earliest) else np.nan
 
     def pieces(self, tag: str) -> Iterator[tuple[int, Columns, slice]]:
         """(life, columns, rows) of a tag, for each of its lives that has some."""

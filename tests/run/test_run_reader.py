@@ -249,6 +249,50 @@ def test_time_stamps_in_the_future_are_said_to_be_so(tmp_path, wire, read):
     assert read(tmp_path).notices == ()
 
 
+@pytest.mark.parametrize(
+    ("walls", "said"),
+    [
+        ([0.5, 60.0, 120.0], "no dates"),
+        ([-5.0, 1.7e9], "no dates"),
+        ([1.7e9, 1.7e9 + 60, 1.7e9 - 7200, 1.7e9 - 7100], "jump back by 2.0 hours"),
+        ([1.7e9, math.nan, 1.7e9 + 60], ""),
+        ([1.7e9, 1.7e9 - 60, 1.7e9 + 60], ""),
+    ],
+)
+def test_stamps_that_are_no_time_of_day_are_a_clock_skew_and_change_no_order(tmp_path, wire, read, walls, said):
+    (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("a", float(s), s, w) for s, w in enumerate(walls, 1)))
+    snapshot = read(tmp_path)
+    assert snapshot.series["a"].step.tolist() == list(range(1, len(walls) + 1))
+    assert [said in notice and "clock skew" in notice for notice in snapshot.notices] == ([True] if said else [])
+    assert len(snapshot.sessions) == 1
+
+
+def test_a_run_that_grows_with_stamps_of_the_past_has_a_skewed_clock_and_lives(tmp_path, wire):
+    path = tmp_path / FIRST
+    path.write_bytes(wire.steps("a", [1, 2], time.time() - 2 * 86400))
+    reader = RunReader(tmp_path, Config())
+    assert reader.poll(Budget()).notices == ()
+    with path.open("ab") as file:
+        file.write(wire.scalar("a", 3.0, 3, time.time() - 2 * 86400))
+    snapshot = reader.poll(Budget())
+    reader.close()
+    assert snapshot.step == 3
+    assert any("clock skew: time stamps 2 days in the past" in notice for notice in snapshot.notices)
+    assert snapshot.state == "running"
+    assert snapshot.last_change == pytest.approx(time.time(), abs=60)
+
+
+def test_files_stamped_from_their_own_start_are_lives_of_one_run_by_the_time_in_their_names(tmp_path, wire, read):
+    for began, steps in ((1_700_000_000, range(1, 21)), (1_700_000_100, range(15, 31))):
+        name = f"events.out.tfevents.{began}.host.1.0"
+        (tmp_path / name).write_bytes(wire.steps("a", list(steps), 1.0, 2.0))
+    snapshot = read(tmp_path)
+    assert list(snapshot.series) == ["a"]
+    assert [(s.first_step, s.last_step) for s in snapshot.sessions] == [(1, 20), (15, 30)]
+    assert all(math.isnan(s.started) for s in snapshot.sessions)
+    assert not any("writers" in notice for notice in snapshot.notices)
+
+
 def test_the_torn_end_of_a_file_that_is_not_written_any_more_is_counted_as_a_loss(tmp_path, wire, read):
     path = tmp_path / FIRST
     data = wire.steps("a", [1, 2, 3])

@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from itertools import pairwise
 
+from critictui.run.clocks import is_date
 from critictui.tui.chart.scale import Scale
 from critictui.tui.words import number
 
@@ -205,8 +206,10 @@ def duration(seconds: float) -> str:
 def clock(seconds: float, span: float, *, full: bool = False) -> str:
     """A moment in local time: 14:30, 14:30:05 when `span` (seconds) is short, 22 Nov when it is days.
 
-    In full: 14:30:05, or 22 Nov 14:30 where the span is longer than a day.
+    In full: 14:30:05, or 22 Nov 14:30 where the span is longer than a day. What is no date is a time since some start.
     """
+    if not is_date(seconds):
+        return duration(seconds)
     try:
         moment = datetime.fromtimestamp(seconds).astimezone()
     except (OverflowError, OSError, ValueError):
