@@ -24,7 +24,8 @@ def skew(earliest: float, latest: float, fell: float, grew_at: float | None) -> 
     """One sentence for each way in which the stamps of a run are no time of day.
 
     earliest, latest: seconds since the epoch, infinite where there are none. fell: the largest step back from one
-    record to the next, in seconds. grew_at: when we last saw a file grow, by our own clock; the newest stamp is of about then.
+    record to the next, in seconds. grew_at: when we last saw a file grow, by our own clock: about then the newest
+    stamp was written.
     """
     if earliest > latest:
         return ()
