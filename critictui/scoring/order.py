@@ -22,6 +22,8 @@ from critictui.scoring.results import ResultsFolder
 
 SET_NAMES = ("fixed_set.jsonl", "fixed_test_set.pt")
 """What a fixed set that lies in its run is called."""
+ELSEWHERE = "elsewhere"
+"""The device of an order that a node of a cluster takes."""
 BYTES_PER_TOKEN = 4.0
 """Of a fixed set's file: text and its JSON, English; only the time estimate uses it."""
 
@@ -78,7 +80,7 @@ def order_score(
     chosen = choose_recipe(config.recipe, checkpoint.path)
     recipe = chosen.recipe
     placement = (
-        memory.Placement("elsewhere", "on a node of the cluster")
+        memory.Placement(ELSEWHERE, "on a node of the cluster")
         if elsewhere
         else memory.place(
             config.device,

@@ -86,7 +86,7 @@ def test_a_checkpoint_without_a_head_is_refused_with_status_two(demo_copy: Calla
         (("score", "{run}/nothing", "--fixed-set", "x"), "no such file"),
         (("score", "{run}", "--fixed-set", "{run}/fixed_set.jsonl", "--device", "cuda:7"), "no such GPU"),
         (("score", "{run}/fixed_set.jsonl", "--fixed-set", "{run}/fixed_set.jsonl", "--follow"), "run directory"),
-        (("prepare", "--data", "{run}/nothing", "-o", "{run}/x"), "nothing: no such file"),
+        (("prepare", "--data", "{run}/nothing", "-o", "{run}/x"), "nothing: No such file"),
         (("prepare", "--data", "{run}/train.log", "-o", "{run}/fixed_set.jsonl"), "never overwritten"),
     ],
 )

@@ -83,7 +83,7 @@ class AutoScore:
                 self._tried[key] = ATTEMPTS
 
         self._tried[key] = self._tried.get(key, 0) + 1
-        task = score_task(self._app, self._bench, plan, self._app.config.device, share=False, then=ended)
+        task = score_task(self._app, self._bench, plan, plan.usual_device(self._app.config), share=False, then=ended)
         self._bench.offer(task)
 
     def _say(self, text: str) -> None:

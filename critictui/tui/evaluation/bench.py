@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from critictui.errors import InputError
 from critictui.scoring.client import Patience, run_job
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.supervised import Reporter
 
 if TYPE_CHECKING:
+    from critictui.scoring.cluster import Cluster
+    from critictui.scoring.order import Order
     from critictui.tui.evaluation.auto import AutoScore
     from critictui.tui.evaluation.inquiries import Inquiry
     from critictui.tui.evaluation.unsaved import Unsaved
@@ -192,6 +196,25 @@ class Bench:
         if self._cancel.is_set():
             return Failed("cancelled", "cancelled")
         return await run_job(job, self._heard, cancel=self._cancel, patience=self.patience, command=self.command)
+
+    async def elsewhere(self, order: Order, cluster: Cluster) -> Finished | Failed:
+        """Let a node of a cluster make the score; whatever ends this work cancels the job."""
+        from critictui.scoring.cluster import score_elsewhere
+
+        if self._cancel.is_set():
+            return Failed("cancelled", "cancelled")
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+
+        def heard(progress: Progress) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._heard, progress)
+
+        cancelled = asyncio.create_task(self._cancel.wait())
+        cancelled.add_done_callback(lambda _: stop.set())
+        try:
+            return await in_thread(lambda: score_elsewhere(order, cluster, heard, stop=stop), "cluster")
+        finally:
+            cancelled.cancel()
 
     def _heard(self, message: JobMessage) -> None:
         if self.running is None or not isinstance(message, Progress):

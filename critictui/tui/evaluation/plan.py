@@ -14,7 +14,8 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring import memory
-from critictui.scoring.order import BYTES_PER_TOKEN, SET_NAMES, Order, order_score, usual_fixed_set
+from critictui.scoring.cluster import Cluster, cluster_of
+from critictui.scoring.order import BYTES_PER_TOKEN, ELSEWHERE, SET_NAMES, Order, order_score, usual_fixed_set
 from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
@@ -26,7 +27,7 @@ class Choice:
     """One device to choose, and where the job would go."""
 
     device: str
-    """auto, cpu, cuda:0 ..."""
+    """auto, cpu, cuda:0 ..., or a launcher: slurm, ray."""
     label: str
     placement: memory.Placement
 
@@ -59,15 +60,27 @@ class Plan:
     cores: int
     scored: ScoreResult | None
     """The score that would be made again."""
+    cluster: Cluster | None = None
+    """What makes it on a node, where the configuration names a launcher."""
 
     @property
     def step_words(self) -> str:
         """`step 310`, or the directory's name."""
         return step_words(self.checkpoint)
 
+    def usual_device(self, config: Config) -> str:
+        """What the configuration would choose."""
+        return config.device if self.cluster is None else config.launch
+
     def choices(self, *, share: bool) -> tuple[Choice, ...]:
-        """Devices to choose from, the automatic one first."""
-        found = [Choice("auto", "automatic", memory.place("auto", self.gpus, self.need, share=share))]
+        """Devices to choose from, the automatic one first; a node of the cluster before all."""
+        found = []
+        if self.cluster is not None:
+            name = self.cluster.name
+            asked = "with a GPU" if self.cluster.gpus else "without a GPU"
+            said = f"one job of {name}'s, {asked}; its result appears here when the node has written it"
+            found.append(Choice(name.lower(), f"{name}, on a node", memory.Placement(ELSEWHERE, said)))
+        found.append(Choice("auto", "automatic", memory.place("auto", self.gpus, self.need, share=share)))
         for gpu in self.gpus:
             device = f"cuda:{gpu.index}"
             label = f"GPU {gpu.index} {gpu.name}"
@@ -126,8 +139,11 @@ def make_plan(
         recipe, reason = chosen.recipe, chosen.reason
     except ScoringError as error:
         problems.append(str(error))
-    if config.launch != "local":
-        problems.append(f"launch = {config.launch}: this version scores on this machine only; use launch = local")
+    cluster: Cluster | None = None
+    try:
+        cluster = cluster_of(config)
+    except ScoringError as error:
+        problems.append(str(error))
     fixed_set = usual_fixed_set(run_dir, config, scores)
     digest, size = "", 0
     if fixed_set is None:
@@ -155,6 +171,7 @@ def make_plan(
         start_seconds=memory.start_seconds(checkpoint.size),
         cores=len(os.sched_getaffinity(0)),
         scored=_scored(scores, facts, digest, recipe),
+        cluster=cluster,
     )
 
 
@@ -186,10 +203,11 @@ def order_for(plan: Plan, config: Config, device: str, *, share: bool) -> Order:
     where, shared = settled(plan, device, share=share)
     return order_score(
         plan.checkpoint.path,
-        replace(config, device=where),
+        config if where == ELSEWHERE else replace(config, device=where),
         plan.fixed_set,
         run_dir=plan.run_dir,
         share_gpu=shared,
+        elsewhere=where == ELSEWHERE,
     )
 
 

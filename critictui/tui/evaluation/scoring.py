@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from critictui.scoring.jobs import Failed
-from critictui.scoring.order import Order
+from critictui.scoring.jobs import Failed, Finished
+from critictui.scoring.order import ELSEWHERE, Order
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.result_json import result_from_json
 from critictui.scoring.summary import in_words
@@ -18,6 +18,10 @@ from critictui.tui.evaluation.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from critictui.tui.navigation import Shell
+
+
+Made = Callable[[Order], Awaitable[Finished | Failed]]
+"""Makes a score, here or on a node."""
 
 
 def score_key(checkpoint: Path) -> tuple[object, ...]:
@@ -32,7 +36,15 @@ def score_task(
     title = f"scoring {plan.step_words}"
 
     async def work(run: RunJob) -> Ended:
-        ended = await _score(app, bench, title, lambda: order_for(plan, app.config, device, share=share), run)
+        def order() -> Order:
+            return order_for(plan, app.config, device, share=share)
+
+        async def made(checked: Order) -> Finished | Failed:
+            if checked.placement.device == ELSEWHERE and plan.cluster is not None:
+                return await bench.elsewhere(checked, plan.cluster)
+            return await run(checked.job)
+
+        ended = await _score(app, bench, title, order, made)
         if then is not None:
             then(ended)
         return ended
@@ -45,9 +57,9 @@ def score_task(
     return Task("score", score_key(plan.checkpoint.path), title, work, on_top)
 
 
-async def _score(app: Shell, bench: Bench, title: str, order: Callable[[], Order], run: RunJob) -> Ended:
+async def _score(app: Shell, bench: Bench, title: str, order: Callable[[], Order], made: Made) -> Ended:
     checked = await in_thread(order, "order")
-    outcome = await run(checked.job)
+    outcome = await made(checked)
     if isinstance(outcome, Failed):
         return failure(title, outcome)
     if "unsaved_rows" in outcome.result:

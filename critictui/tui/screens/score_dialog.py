@@ -75,7 +75,8 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         checkpoint, run_dir = self._checkpoint, run_dir_of(self._main)
         peaks = self.shell.gpu_peaks()
         self._plan = await in_thread(lambda: make_plan(checkpoint, run_dir, config, scores, peaks), "plan")
-        wanted = next((i for i, c in enumerate(self._plan.choices(share=False)) if c.device == config.device), 0)
+        usual = self._plan.usual_device(config)
+        wanted = next((i for i, c in enumerate(self._plan.choices(share=False)) if c.device == usual), 0)
         self._show(wanted)
 
     def work_moved(self) -> None:

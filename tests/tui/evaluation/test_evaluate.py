@@ -15,6 +15,7 @@ from typing import Protocol
 import pytest
 from textual.pilot import Pilot
 
+from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
@@ -22,10 +23,11 @@ from critictui.errors import InputError
 from critictui.monitor.snapshot import Snapshot
 from critictui.scoring import memory
 from critictui.scoring.jobs import Job
+from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import FixedSetRef, ResponseRow
-from critictui.scoring.result_json import result_to_json
-from critictui.scoring.results import ResultsFolder, unsaved_rows
+from critictui.scoring.result_json import result_from_json, result_to_json
+from critictui.scoring.results import ResultsFolder, save_result, unsaved_rows
 from critictui.scoring.summary import summarise
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluate import bench_of
@@ -314,6 +316,80 @@ async def test_quitting_ends_the_worker(
         process = int(ran(tmp_path)[0].split()[0])
         await pilot.press("q")
     assert gone(process)
+
+
+# --- on a node of a cluster
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`slurm("RUNNING")`: Slurm's commands in PATH, with a job in that state; the file of what they were asked."""
+
+    def commands(state: str) -> Path:
+        calls = tmp_path / "calls"
+        said = {"sbatch": "cat > /dev/null; echo 42", "scancel": "",
+                "scontrol": f"echo JobId=42 JobState={state} Reason=Priority NodeList=gpu7 ExitCode=0:0"}  # fmt: skip
+        for name, body in said.items():
+            program = tmp_path / "bin" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f'#!/bin/sh\necho "{name} $*" >> {calls}\n{body}\n')
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        return calls
+
+    return commands
+
+
+async def test_e_lets_a_node_make_the_score_where_a_launcher_is_set(
+    case: Case, showing: Showing, slurm: Callable[[str], Path], text_of: TextOf
+) -> None:
+    calls = slurm("COMPLETED")
+    fixed_set = case.run / "fixed_set.jsonl"
+    answer, rows = a_result()
+    reference = FixedSetRef(str(fixed_set), sha256_of(fixed_set), 40, 40)
+    fingerprint = audit(case.checkpoint).fingerprint
+    made = dataclasses.replace(
+        result_from_json(answer), fixed_set=reference, checkpoint_fingerprint=fingerprint, step=310
+    )
+    save_result(case.run, made, rows)  # what the node writes
+    async with showing(case.snapshot, (100, 30), launch="slurm", launchers={"slurm": {"gpus": 2}}) as pilot:
+        app = app_of(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, ScoreDialog) and app.screen.can_start())
+        assert "Slurm, on a node" in text_of(app)
+        assert "one job of Slurm's, with a GPU" in text_of(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "d_acc 75.0%" in toasts(app))
+    asked = calls.read_text()
+    assert "--gres=gpu:2" in asked
+    assert "scancel" not in asked
+
+
+async def test_a_job_that_waits_is_shown_and_cancelled(
+    case: Case, showing: Showing, slurm: Callable[[str], Path], text_of: TextOf
+) -> None:
+    calls = slurm("PENDING")
+    async with showing(case.snapshot, (100, 30), launch="slurm") as pilot:
+        app = app_of(pilot)
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: "scontrol" in (calls.read_text() if calls.exists() else ""))
+        await until(pilot, lambda: "scoring step 310" in text_of(app) and "queued" in text_of(app))
+        bench_of(app).cancel()
+        await until(pilot, lambda: bench_of(app).running is None)
+        assert "cancelled" in toasts(app)
+    assert calls.read_text().splitlines()[-1] == "scancel 42"
+
+
+async def test_a_job_that_is_not_taken_is_said_in_one_line(
+    case: Case, showing: Showing, slurm: Callable[[str], Path], tmp_path: Path
+) -> None:
+    slurm("PENDING")
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such partition' >&2; exit 1\n")
+    async with showing(case.snapshot, (100, 30), launch="slurm") as pilot:
+        await press_e_and_start(pilot)
+        said = "Slurm did not take the job: sbatch: error: no such partition"
+        await until(pilot, lambda: said in toasts(app_of(pilot)))
 
 
 # --- how it ends
