@@ -177,7 +177,8 @@ async def test_overlaid_runs_are_lines_on_the_same_charts(showing: Showing, made
     async with showing(made_of(one, two)) as pilot:
         await pilot.press("escape")
         chart = pilot.app.screen_stack[0].query_one("#chart-2", Chart)
-        assert [(line.run, line.label) for line in chart.data.lines] == [(0, "train"), (1, "train other")]
+        assert [(line.run, line.label) for line in chart.data.lines] == [(0, "train"), (1, "train")]
+        assert chart.data.runs[1] == "other"
 
 
 async def test_the_filter_narrows_as_one_types_and_enter_enlarges(showing: Showing, settle: Settle) -> None:
