@@ -11,6 +11,7 @@ from critictui.health.alert import Alert, FixedScore, Judgement, NotEnoughData, 
 from critictui.health.context import LEVELS, SCORE, WATCHED, Context
 from critictui.health.history import BEGINNING, Feed, Key, Row
 from critictui.health.level import Column
+from critictui.health.order import ordered
 from critictui.health.rules import Rule, all_rules
 from critictui.health.rules.fixed_set import scored
 from critictui.health.rules.pace import silence
@@ -25,6 +26,9 @@ baseline would be judged differently a moment later."""
 
 ENOUGH = 30
 """Points after which a run without an alert is called healthy: inversion, spread and scale can be judged by then."""
+
+_SILENT = 10
+"""Rows without a value after which what was pending is forgotten."""
 
 _SPACING = 64
 """Rows between marks of the far past, and of the last rows."""
@@ -89,6 +93,7 @@ class Machine:
             context.levels,
             context.together,
             context.before,
+            context.known,
             context.epoch_began,
             context.seam_index,
             context.adversarial,
@@ -111,6 +116,7 @@ class Machine:
                 context.levels,
                 context.together,
                 context.before,
+                context.known,
                 context.epoch_began,
                 context.seam_index,
                 context.adversarial,
@@ -146,6 +152,8 @@ class Machine:
         ended = self.key[1] if self.rules else None
         overlap = self.settings.count("step-regression", "overlap")
         self.context.continues = ended is not None and row.step > max(1, ended - overlap)
+        if self.context.continues:
+            self.context.known = {name: one.baseline for name, one in old.levels.items() if one.baseline is not None}
         self.rules = all_rules()
 
 
@@ -194,7 +202,7 @@ class Judge:
         alerts = [*machine.context.closed]
         waiting: list[NotEnoughData] = []
         for rule in machine.rules:
-            alerts.extend(rule.latches.open(session))
+            alerts.extend(alert for alert in rule.latches.open(session) if not _forgotten(alert, machine.context))
             waiting.extend(rule.waiting(machine.context))
         settings = machine.settings
         alerts.extend(regressions(run, settings))
@@ -206,7 +214,7 @@ class Judge:
             hint = "no metric of a critic is logged; name them under [aliases] in critictui.toml"
             waiting.append(NotEnoughData("", "", hint))
         verdict = verdict_of(alerts, ready=_ready(machine.context))
-        return Judgement(verdict, tuple(sorted(alerts, key=_rank)), tuple(waiting))
+        return Judgement(verdict, tuple(ordered(alerts)), tuple(waiting))
 
 
 def judge_all(
@@ -237,13 +245,13 @@ def _ready(context: Context) -> bool:
     return False
 
 
-_STATES = {"firing": 0, "pending": 1, "resolved": 2}
-_SEVERITIES = {"critical": 0, "warning": 1, "info": 2}
-
-
-def _rank(alert: Alert) -> tuple[int, int, int, str, str, int]:
-    newest = -(alert.fired_step if alert.fired_step is not None else alert.since_step)
-    return (_STATES[alert.state], _SEVERITIES[alert.severity], newest, alert.rule, alert.metric, -alert.session)
+def _forgotten(alert: Alert, context: Context) -> bool:
+    """Pending, and its metric says nothing any more: it is NaN, or is not logged."""
+    if alert.state != "pending":
+        return False
+    steps = context.column(alert.metric).steps[-2:]
+    spacing = steps[-1] - steps[0] if len(steps) == 2 else 1
+    return context.step - alert.step > _SILENT * max(1, spacing)
 
 
 def _extra_metrics(config: Config) -> frozenset[str]:

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from critictui.health.alert import NotEnoughData, Severity
 from critictui.health.context import WATCHED, Context
 from critictui.health.latches import Latches
 from critictui.health.lifecycle import Sighting
+from critictui.health.order import importance
 
 _ADVICE = (
     "Stop the run and go back to the last checkpoint before this step; look at critic/grad_norm and the learning rate "
     "in the steps before it."
 )
 _MAYBE = "One overflow that the loss scaler skips is harmless; see whether it comes back."
+_WITHIN = 5
+"""Rows within which a metric that breaks belongs to the break before it: a NaN spreads in a step or two."""
+_NAMED = 2
+
+
+@dataclass(slots=True)
+class _Broken:
+    """One metric of a break."""
+
+    text: str
+    """`NaN`, `infinite` or `minus infinite`."""
+    value: float
+    since: int
+    count: int = 0
+    """Rows in a row; 0 while it is finite again."""
+
+
+@dataclass(slots=True)
+class _Break:
+    """One event: the metric that tells most of those that broke first, and all that broke with it."""
+
+    metric: str
+    row: int
+    members: dict[str, _Broken] = field(default_factory=dict)
 
 
 class NonFinite:
@@ -24,51 +51,92 @@ class NonFinite:
     def __init__(self) -> None:
         self.latches = Latches(self.id)
         self._finite: set[str] = set()
-        self._in_a_row: dict[str, int] = {}
+        self._breaks: list[_Break] = []
 
     def step(self, context: Context) -> None:
         """Judge one row."""
         values = context.row.values
         # a sum of finite values is finite, or too large: one call tells for nearly every row that nothing is broken
         whole = math.isfinite(sum(values.values()))
-        broken = [] if whole else [name for name, value in values.items() if not math.isfinite(value)]
+        broken = set() if whole else {name for name, value in values.items() if not math.isfinite(value)}
         if not values.keys() <= self._finite:
             self._finite.update(name for name in values if name not in broken)
-        if not broken and not self._in_a_row:
-            return
-        for name in sorted(broken):
-            self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
-            self._seen(context, name, values[name])
-        for name in sorted(self._in_a_row):
-            if name in values and name not in broken:
-                self._finite.add(name)
-                self._in_a_row[name] = 0
-                self.latches.good(context, name)
-                if name not in self.latches.active():
-                    del self._in_a_row[name]
+        if broken:
+            self._take(context, broken)
+        for event in tuple(self._breaks):
+            self._judge(context, event, broken)
 
     def waiting(self, context: Context) -> list[NotEnoughData]:
         """Nothing: one value is enough."""
         return []
 
-    def _seen(self, context: Context, name: str, value: float) -> None:
-        count = self._in_a_row[name]
-        core = name in WATCHED and name.startswith("critic/")
-        if name not in self._finite and not core:
+    def _take(self, context: Context, broken: set[str]) -> None:
+        """Put each metric that broke in this row into the newest break, or into one of its own."""
+        known = {name for event in self._breaks for name in event.members}
+        for name in sorted(broken - known, key=importance):
+            if not (name in self._finite or _core(name)) or not context.settings.enabled(self.id, name):
+                continue
+            if not self._breaks or context.rows - self._breaks[-1].row > _WITHIN:
+                self._breaks.append(_Break(name, context.rows))
+            self._breaks[-1].members[name] = _Broken("", math.nan, context.step)
+
+    def _judge(self, context: Context, event: _Break, broken: set[str]) -> None:
+        values = context.row.values
+        for name, member in event.members.items():
+            if name in broken:
+                if member.count == 0:
+                    member.since = context.step
+                value = values[name]
+                member.count += 1
+                member.value = value
+                member.text = "NaN" if math.isnan(value) else "infinite" if value > 0 else "minus infinite"
+            elif name in values:
+                member.count = 0
+        if not event.members.keys() & values.keys():
             return
-        overflow = math.isinf(value) and "grad_norm" in name and count < 3
-        severity: Severity = "critical" if core and not overflow else "warning"
-        text = "NaN" if math.isnan(value) else ("infinite" if value > 0 else "minus infinite")
-        when = f"since step {{since}}, {count} steps in a row" if count > 1 else f"at step {context.step}"
+        now = {name: member for name, member in event.members.items() if member.count and name in values}
+        if now:
+            self.latches.bad(context, event.metric, _severity(now), lambda: _seen(event.metric, now, context.step))
+            return
+        self.latches.good(context, event.metric)
+        if event.metric not in self.latches.active():
+            self._breaks.remove(event)
 
-        def look() -> Sighting:
-            return Sighting(
-                value,
-                0.0,
-                context.step,
-                f"{name} is {text} {when}.",
-                _MAYBE if overflow else _ADVICE,
-                (("steps in a row", float(count)),),
-            )
 
-        self.latches.bad(context, name, severity, look)
+def _core(name: str) -> bool:
+    return name in WATCHED and name.startswith("critic/")
+
+
+def _overflow(name: str, member: _Broken) -> bool:
+    """A gradient too large for half precision: a loss scaler skips such a step."""
+    return math.isinf(member.value) and "grad_norm" in name and member.count < 3
+
+
+def _severity(now: dict[str, _Broken]) -> Severity:
+    bad = any(_core(name) and not _overflow(name, member) for name, member in now.items())
+    return "critical" if bad else "warning"
+
+
+def _seen(metric: str, now: dict[str, _Broken], step: int) -> Sighting:
+    """What is broken in this row: the metrics by name, those that broke first in front."""
+    longest = max(member.count for member in now.values())
+    since = min(member.since for member in now.values())
+    parts = []
+    told = sorted(now.items(), key=lambda item: (item[1].since, item[1].text, importance(item[0])))
+    for (began, text), group in groupby(told, key=lambda item: (item[1].since, item[1].text)):
+        names = [name for name, _ in group]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        first = (", " if more else " and ").join(names[:_NAMED])
+        when = f"at step {step}" if longest == 1 else f"since step {began}"
+        parts.append(f"{first}{more} {'is' if len(names) == 1 else 'are'} {text} {when}")
+    rows = f", {longest} steps in a row" if longest > 1 else ""
+    value = now[metric].value if metric in now else next(iter(now.values())).value
+    advice = _MAYBE if all(_overflow(name, member) for name, member in now.items()) else _ADVICE
+    return Sighting(
+        value,
+        0.0,
+        since,
+        "; ".join(parts[:3]) + f"{rows}.",
+        advice,
+        (("metrics", float(len(now))), ("steps in a row", float(longest))),
+    )
