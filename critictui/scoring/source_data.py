@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,17 +67,9 @@ def read_source(
     """
     try:
         digest = sha256_of(path)
-        with path.open("rb") as file:
-            head = file.read(4)
     except OSError as error:
         raise ScoringError(f"{path}: {error.strerror or error}; give a parquet or JSONL file to --data") from None
-    wanted = [name for name in (prompt, teacher, student) if name]
-    if head == b"PAR1":
-        total, pick = _parquet(path, wanted)
-    elif head[:2] == b"PK" or head[:1] == b"\x80":
-        total, pick = _pt(path, load_pt)
-    else:
-        total, pick = _lines(path)
+    total, pick = _opened(path, [name for name in (prompt, teacher, student) if name], load_pt)
     if total == 0:
         raise ScoringError(f"{path}: not one row in it; give training data as parquet, JSONL or .pt to --data")
     if count is not None and count > total:
@@ -94,6 +87,17 @@ def read_source(
         first = complaints.kept[0] if complaints.kept else "it has no rows"
         raise ScoringError(f"{path}: no usable row: {first}; name its columns with --prompt-column, --teacher-column")
     return SourceData(str(path), digest, total, tuple(rows), tuple(complaints.kept), complaints.count)
+
+
+def all_prompts(path: Path, prompt: str, load_pt: Callable[[Path], object] | None = None) -> Iterator[Prompt]:
+    """Every usable prompt of the file, in its order. Raises ScoringError as `read_source` does."""
+    total, pick = _opened(path, [prompt], load_pt)
+    found = pick(set(range(total)))
+    for index in range(total):
+        row = found.get(index)
+        if isinstance(row, Mapping) and prompt in row:
+            with contextlib.suppress(RowError):
+                yield as_prompt(row[prompt])
 
 
 def _row(index: int, row: object, prompt: str, teacher: str, student: str | None) -> SourceRow:
@@ -114,6 +118,18 @@ def _row(index: int, row: object, prompt: str, teacher: str, student: str | None
 
 
 Pick = Callable[[set[int]], Mapping[int, object]]
+
+
+def _opened(path: Path, wanted: Sequence[str], load_pt: Callable[[Path], object] | None) -> tuple[int, Pick]:
+    """How many rows a file has, and what reads some of them by number."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise ScoringError(f"{path}: {error.strerror or error}; give a parquet or JSONL file to --data") from None
+    if head == b"PAR1":
+        return _parquet(path, wanted)
+    return _pt(path, load_pt) if head[:2] == b"PK" or head[:1] == b"\x80" else _lines(path)
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> tuple[int, Pick]:

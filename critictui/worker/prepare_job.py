@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from critictui.scoring.fixed_set import FixedPrompt, Response
 from critictui.scoring.jobs import Finished, Job, Progress
 from critictui.scoring.read_set import SET_SCHEMA
 from critictui.scoring.recipe import ScoringError
-from critictui.scoring.rollouts import join_rollouts
-from critictui.scoring.source_data import SourceData, SourceRow, read_source
+from critictui.scoring.rollouts import Render, join_rollouts
+from critictui.scoring.source_data import Prompt, SourceData, SourceRow, all_prompts, read_source
 from critictui.scoring.write_set import SetWriter
 from critictui.worker.jobs_table import Tell
 
@@ -33,7 +33,9 @@ def run(job: Job, tell: Tell) -> Finished:
     data = _read(options, sampling)
     rows, problems, bad = list(data.rows), list(data.problems), data.bad_rows
     if options.get("rollouts"):
-        rows, complaints = join_rollouts(rows, Path(str(options["rollouts"])), sampling.responses)
+        prompts = all_prompts(Path(data.path), str(options.get("prompt") or "content"), _loader(Path(data.path)))
+        place = Path(str(options["rollouts"]))
+        rows, complaints = join_rollouts(rows, prompts, place, sampling.responses, _render(options))
         problems, bad = problems + complaints.kept, bad + complaints.count
     maker = _maker(job, sampling, tell)
     rows = maker.merged(rows)
@@ -66,12 +68,6 @@ def _check(sampling: Sampling) -> None:
 
 def _read(options: Mapping[str, object], sampling: Sampling) -> SourceData:
     path, count = Path(str(options["data"])), options.get("num_samples")
-    loader = None
-    with path.open("rb") if path.is_file() else open("/dev/null", "rb") as file:  # noqa: PTH123
-        if file.read(4)[:2] == b"PK":
-            from critictui.worker.read_pt import load_pt
-
-            loader = load_pt
     student = options.get("student")
     return read_source(
         path,
@@ -80,8 +76,36 @@ def _read(options: Mapping[str, object], sampling: Sampling) -> SourceData:
         student=str(student) if student else None,
         count=int(str(count)) if count is not None else None,
         seed=sampling.seed,
-        load_pt=loader,
+        load_pt=_loader(path),
     )
+
+
+def _loader(path: Path) -> Callable[[Path], object] | None:
+    """What reads a `.pt`, where the file is one: torch is imported for nothing else."""
+    with path.open("rb") if path.is_file() else open("/dev/null", "rb") as file:  # noqa: PTH123
+        if file.read(4)[:2] != b"PK":
+            return None
+    from critictui.worker.read_pt import load_pt
+
+    return load_pt
+
+
+def _render(options: Mapping[str, object]) -> Render | None:
+    """How the named tokenizer's chat template renders a prompt: without its special tokens, as verl does, and whole."""
+    if not options.get("tokenizer"):
+        return None
+    from critictui.worker.tokenizer import read_tokenizer
+    from critictui.worker.tokens import prompt_ids
+
+    folder = Path(str(options["tokenizer"]))
+    tokenizer = read_tokenizer(folder)
+
+    def render(prompt: Prompt) -> Iterator[str]:
+        ids = prompt_ids(tokenizer, prompt, where=str(folder)).tolist()
+        yield tokenizer.decode(ids, skip_special_tokens=True)
+        yield tokenizer.decode(ids)
+
+    return render
 
 
 def _header(options: Mapping[str, object], data: SourceData) -> dict[str, object]:

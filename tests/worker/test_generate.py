@@ -265,7 +265,8 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_file(
 
 def test_a_partial_set_of_other_parameters_is_not_mixed_in(tmp_path: Path, data: Path, student_path: Path) -> None:
     out = tmp_path / "set.jsonl"
-    (tmp_path / "set.jsonl.partial").write_text(json.dumps({"schema": 1, "other": True}) + "\n")
+    row = {"id": "1", "prompt": "why ?", "teacher": {"text": "so"}, "students": [{"text": "no"}]}
+    (tmp_path / "set.jsonl.partial").write_text(f'{{"schema": 1, "other": true}}\n{json.dumps(row)}\n')
     with pytest.raises(ScoringError, match="other data or parameters"):
         prepare_job.run(job(data, out, student_path), lambda _: None)
     out.write_text("mine")
@@ -317,7 +318,12 @@ def test_rollouts_of_training_are_joined_with_the_data(tmp_path: Path, data: Pat
     folder.mkdir()
     for step in (2, 10):
         lines = [
-            json.dumps({"input": f"user\n{frame['content'][n][1]['content']}\nassistant\n", "output": f"o{step}-{n}"})
+            json.dumps(
+                {
+                    "input": f"system\nbe brief\nuser\n{frame['content'][n][1]['content']}\nassistant\n",
+                    "output": f"o{step}-{n}",
+                }
+            )
             for n in range(20)
         ]
         (folder / f"{step}.jsonl").write_text("\n".join([*lines, "{broken"]) + "\n")
@@ -327,6 +333,29 @@ def test_rollouts_of_training_are_joined_with_the_data(tmp_path: Path, data: Pat
     found = read_fixed_set(out)
     assert [[s.text for s in p.students] for p in found.prompts] == [[f"o2-{n}", f"o10-{n}"] for n in range(20)]
     assert finished.result["bad_rows"] == 2
+
+
+def test_rollouts_are_told_by_the_template_of_a_named_tokenizer(
+    tmp_path: Path, data: Path, student_path: Path, tokenizer: Any
+) -> None:
+    import pandas
+
+    chats = [[dict(m) for m in chat] for chat in pandas.read_parquet(data)["content"]]
+    own = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}>"
+    shutil.copytree(student_path, tmp_path / "own")
+    (tmp_path / "own" / "chat_template.jinja").write_text(own)
+    texts = [tokenizer.apply_chat_template(c, chat_template=own, tokenize=False) for c in chats[:2]]
+    texts.append(tokenizer.apply_chat_template(chats[2], tokenize=False, add_generation_prompt=True))
+    folder = tmp_path / "rollouts"
+    folder.mkdir()
+    (folder / "1.jsonl").write_text("".join(json.dumps({"input": t, "output": "o"}) + "\n" for t in texts))
+    options: dict[str, Any] = {"student_dir": None, "rollouts": str(folder), "num_samples": None}
+    prepare_job.run(job(data, tmp_path / "a", Path(), tokenizer=str(tmp_path / "own"), **options), lambda _: None)
+    assert [p.id for p in read_fixed_set(tmp_path / "a").prompts] == ["0", "1"]
+    prepare_job.run(job(data, tmp_path / "b", Path(), tokenizer=str(student_path), **options), lambda _: None)
+    assert [p.id for p in read_fixed_set(tmp_path / "b").prompts] == ["2"]
+    with pytest.raises(ScoringError, match="--tokenizer"):
+        prepare_job.run(job(data, tmp_path / "c", Path(), **options), lambda _: None)
 
 
 def test_a_model_that_is_not_the_same_in_every_lane_is_found_out(
