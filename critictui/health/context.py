@@ -10,6 +10,7 @@ from critictui.health.alert import Alert
 from critictui.health.history import Row
 from critictui.health.level import Column, Level
 from critictui.health.settings import Settings
+from critictui.health.statistics import Baseline
 from critictui.health.together import Together
 from critictui.run import metrics as m
 
@@ -63,6 +64,8 @@ class Context:
     """d_acc and the margin as one."""
     before: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """The last values of the previous session, for a look across the seam."""
+    known: dict[str, Baseline] = field(default_factory=dict)
+    """Its baselines, if this session continues it."""
     epoch_began: int | None = None
     """The step of the newest epoch seam in this session."""
     seam_index: dict[str, int] = field(default_factory=dict)
@@ -172,6 +175,7 @@ class Context:
             limit=self.settings.number(rule, "limit", name),
             least=least,
             phase=self._names.index(name) % Level.EVERY,
+            known=self.known.get(name),
         )
 
     def _stage(self, row: Row) -> None:

@@ -83,6 +83,7 @@ class Level:
         "_absolute",
         "_begin",
         "_calm",
+        "_known",
         "_phase",
         "_seen",
         "_settled",
@@ -111,6 +112,7 @@ class Level:
         least: float = 0.0,
         absolute: bool = False,
         phase: int = 0,
+        known: Baseline | None = None,
     ) -> None:
         self.log = log
         self.follows = follows
@@ -127,6 +129,8 @@ class Level:
         """The last ten values."""
         self._short: float | None = None
         self._phase = phase
+        self._known = known
+        """The baseline of the session that this one continues: as after a seam, its noise serves for a while."""
         self._absolute = absolute
         """The value itself has no meaning, only its changes: then no share of it limits sigma."""
         self._begin = 0
@@ -255,6 +259,9 @@ class Level:
         base = self.baseline
         if base is not None and self.below.sum > self.limit / 2 and fresh.level < base.level:
             return  # a seam does not excuse a fall that is under way
+        known = self._known if base is None else base
+        if known is not None and known.n > fresh.n:
+            fresh = Baseline(fresh.level, max(fresh.sigma, known.sigma), known.phi, fresh.step, known.n, fresh.width)
         self.baseline = fresh
         self._settled, self._calm = len(column) - fresh.width, len(column)
         self.away = self.before = 0.0

@@ -46,7 +46,7 @@ DEFAULTS: Mapping[str, Mapping[str, Threshold]] = MappingProxyType(
             "drop": 0.04,
             "critical_drop": 0.15,
             "joint_shift": 0.35,
-            "joint_limit": 12.5,
+            "joint_limit": 12.0,
         },
         "instability": {"for": 5, "clear": 20, "ratio": 3.0, "window": 30},
         "gradient-spike": {"for": 1, "clear": 20, "factor": 5.0, "sigma": 8.0, "repeats": 3, "window": 20},

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 _MAD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
 
+FEW = 40
+"""Points from which an estimate is believed by two standard errors instead of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -37,7 +40,7 @@ class Baseline:
     shock: float = field(init=False)
     """Standard deviation of what is new in a value, sigma * sqrt(1 - phi^2), with the same addition."""
     doubt: float = field(init=False)
-    """What the error of the level adds to each shock, at one standard error."""
+    """What the error of the level adds to each shock, at one standard error, or two where it stands on `FEW` points."""
 
     def __post_init__(self) -> None:
         ratio = (1 + self.phi) / (1 - self.phi)
@@ -47,7 +50,7 @@ class Baseline:
         put(self, "inflated", self.sigma * math.sqrt(ratio) * more)
         put(self, "error", self.inflated / root)
         put(self, "shock", self.sigma * math.sqrt(1 - self.phi * self.phi) * more)
-        put(self, "doubt", 1 / root)
+        put(self, "doubt", (1 + FEW / self.width) / root)
 
     def __reduce__(self) -> tuple[type[Baseline], tuple[float, float, float, int, int, int]]:
         """The fields alone: the judge pickles its state at every step, and the way of dataclasses is slow."""
@@ -60,7 +63,8 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     sigma joins the MAD with a winsorised deviation, so that heavy tails count, but not without limit. phi is the
     lag-1 autocorrelation of winsorised residuals plus (1 + 4 phi) / n: the small-sample bias of an AR(1) estimate is
     -(1 + 3 phi) / n (Kendall 1954; Marriott and Pope 1954), and a removed slope takes about phi / n more. To that comes
-    one standard error, sqrt((1 - phi^2) / n): taken for too small, autocorrelation is what makes false alarms.
+    one standard error, sqrt((1 - phi^2) / n), two at `FEW` points: taken for too small, autocorrelation is what makes
+    false alarms.
     """
     x = np.asarray(window, dtype=np.float64)
     n = len(x)
@@ -76,7 +80,7 @@ def noise(window: Sequence[float], floor: float = 1e-12) -> tuple[float, float]:
     raw = float(np.dot(rest[:-1], rest[1:])) / square if square > 0 else 0.0
     phi = raw + (1 + 4 * raw) / n
     doubt = math.sqrt(max(0.0, 1 - phi * phi) / n)
-    return sigma, min(0.95, max(0.0, phi + doubt))
+    return sigma, min(0.95, max(0.0, phi + (1 + FEW / n) * doubt))
 
 
 def tame_mean(window: Sequence[float]) -> float:
