@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -74,7 +75,11 @@ _target = click.argument("target", type=_PATH)
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
     if config_file is not None:
         refuse_unreadable(config_file, "pass an existing TOML file to --config")
-    config = load_config(target, explicit=config_file, flags=flags)
+    from critictui.health.settings import DEFAULTS
+    from critictui.run.profiles import KNOWN
+
+    known = replace(KNOWN, rules=DEFAULTS)
+    config = load_config(target, explicit=config_file, flags=flags, known=known)
     for notice in config.notices:
         click.echo(f"critictui: {notice}", err=True)
     return config

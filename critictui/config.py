@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,12 +16,37 @@ Threshold = float | int | bool | str
 _EMPTY: Mapping[str, object] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """`[profiles.NAME]`: a trainer of the user's own, or more of one that is built in."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """A tag as it is written to the canonical name it means."""
+    recognised_by: tuple[str, ...] = ()
+    """Tags of which one is enough; `x/*` stands for all that begin so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names that a configuration may refer to, told by the room that has them."""
+
+    metrics: tuple[str, ...]
+    """Canonical names, those of a critic first."""
+    profiles: tuple[str, ...]
+    rules: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Rule id to the thresholds that it has; without any they are taken as they are."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Config:
     """What a user may set. Later layers win: defaults, user file, run file, environment, flags."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     """A tag as it is written to the canonical name it means."""
+    profile: str = "auto"
+    """Whose spelling the run uses; `auto`: it is recognised by its tags and the form of its files."""
+    profiles: Mapping[str, ProfileSettings] = field(default_factory=dict)
+    """The user's own profiles, by name."""
     thresholds: Mapping[str, Mapping[str, Threshold]] = field(default_factory=dict)
     """Rule id, or `rule id:metric` for one metric alone, to its settings."""
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -48,13 +73,16 @@ class Config:
     auto_score: bool = False
     read_only: bool = False
     notify: Mapping[str, object] = field(default_factory=dict)
-    """`command`, `webhook`, `apprise` (list of addresses), `min_severity`, `min_seconds`."""
+    """`command`, `webhook`, `apprise` (list of addresses), `min_severity`, `min_seconds`, `resolved` (false: only what
+    begins)."""
     notices: tuple[str, ...] = ()
     """One sentence for every value that was not usable; the default stands in for it."""
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "aliases": (dict,),
+    "profile": (str,),
+    "profiles": (dict,),
     "thresholds": (dict,),
     "keys": (dict,),
     "theme": (str,),
@@ -94,8 +122,12 @@ def load_config(
     explicit: Path | None = None,
     flags: Mapping[str, object] = _EMPTY,
     environ: Mapping[str, str] | None = None,
+    known: Known | None = None,
 ) -> Config:
-    """All layers merged. Never raises for a bad value: it becomes a notice and the default stays."""
+    """All layers merged. Never raises for a bad value: it becomes a notice and the default stays.
+
+    known: without it aliases and the profile are taken as they are.
+    """
     config = Config()
     notices: list[str] = []
     layers: list[tuple[str, Mapping[str, object]]] = []
@@ -113,7 +145,12 @@ def load_config(
     layers.append(("environment", _from_environment(os.environ if environ is None else environ)))
     layers.append(("command line", {k: v for k, v in flags.items() if v is not None}))
     for where, values in layers:
-        config = _merge(config, where, values, notices)
+        config = _merge(config, _Layer(where, notices, known), values)
+    if known is not None and config.profile not in {"auto", *known.profiles, *config.profiles}:
+        names = ", ".join(("auto", *known.profiles, *config.profiles))
+        where = next(where for where, values in reversed(layers) if "profile" in values)
+        notices.append(f"{where}: profile = {config.profile!r:.60} is not one of {names}")
+        config = replace(config, profile="auto")
     return replace(config, notices=tuple(notices))
 
 
@@ -149,82 +186,142 @@ def _from_environment(environ: Mapping[str, str]) -> Mapping[str, object]:
     return values
 
 
-def _merge(config: Config, where: str, values: Mapping[str, object], notices: list[str]) -> Config:
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Where values come from, and to whom complaints about them go."""
+
+    where: str
+    notices: list[str]
+    known: Known | None
+
+    def say(self, text: str) -> None:
+        self.notices.append(f"{self.where}: {text}")
+
+
+def _merge(config: Config, layer: _Layer, values: Mapping[str, object]) -> Config:
     changes: dict[str, object] = {}
     for key, value in values.items():
         types = _TYPES.get(key)
         if types is None:
-            notices.append(f"{where}: {key!r} is no setting; there are {', '.join(_TYPES)}")
+            layer.say(f"{key!r} is no setting; there are {', '.join(_TYPES)}")
             continue
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            notices.append(f"{where}: {key} must be {' or '.join(t.__name__ for t in types)}, not {value!r:.60}")
+            layer.say(f"{key} must be {' or '.join(t.__name__ for t in types)}, not {value!r:.60}")
             continue
         if key == "launch" and isinstance(value, dict):
-            changes |= _launch(config, where, value, notices)
+            changes |= _launch(config, layer, value)
             continue
         if key in _CHOICES and value not in _CHOICES[key]:
-            notices.append(f"{where}: {key} = {value!r:.60} is not one of {', '.join(_CHOICES[key])}")
+            layer.say(f"{key} = {value!r:.60} is not one of {', '.join(_CHOICES[key])}")
             continue
         if key == "refresh" and not 0.1 <= float(str(value)) <= 30:
-            notices.append(f"{where}: refresh = {value} is not between 0.1 and 30 frames a second")
+            layer.say(f"refresh = {value} is not between 0.1 and 30 frames a second")
             continue
-        changes[key] = _cleaned(config, where, key, value, notices)
+        changes[key] = _cleaned(config, layer, key, value)
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
-def _cleaned(config: Config, where: str, key: str, value: object, notices: list[str]) -> object:
+def _cleaned(config: Config, layer: _Layer, key: str, value: object) -> object:
     if not isinstance(value, dict) or key == "recipe":
         return value
-    if key in {"aliases", "keys"}:
-        return {**getattr(config, key), **_only_text(where, key, value, notices)}
+    if key == "aliases":
+        return {**config.aliases, **_only_aliases(layer, "aliases", value)}
+    if key == "profiles":
+        return {**config.profiles, **_profiles(config, layer, value)}
+    if key == "keys":
+        return {**config.keys, **_only_text(layer, "keys", value)}
     if key == "thresholds":
-        return {**config.thresholds, **_only_tables(where, value, notices)}
+        return {**config.thresholds, **_thresholds(layer, value)}
     return {**getattr(config, key), **value}
 
 
-def _launch(config: Config, where: str, table: dict[str, object], notices: list[str]) -> dict[str, object]:
+def _launch(config: Config, layer: _Layer, table: dict[str, object]) -> dict[str, object]:
     """The table `[launch]`: `where` says where, a table each launcher's settings."""
     changes: dict[str, object] = {}
     launchers = dict(config.launchers)
     for name, value in table.items():
-        known = LAUNCH_SETTINGS.get(name)
+        settings = LAUNCH_SETTINGS.get(name)
         if name == "where" and value in _CHOICES["launch"]:
             changes["launch"] = value
-        elif known is None or not isinstance(value, dict):
+        elif settings is None or not isinstance(value, dict):
             names = ", ".join(_CHOICES["launch"])
-            notices.append(f"{where}: launch.{name} is not `where` (one of {names}), [launch.slurm] or [launch.ray]")
+            layer.say(f"launch.{name} is not `where` (one of {names}), [launch.slurm] or [launch.ray]")
         else:
-            launchers[name] = {**launchers.get(name, {}), **_of_kinds(f"{where}: launch.{name}", value, known, notices)}
+            launchers[name] = {**launchers.get(name, {}), **_of_kinds(layer, f"launch.{name}", value, settings)}
     return {**changes, "launchers": launchers}
 
 
 def _of_kinds(
-    where: str, values: dict[str, object], known: dict[str, tuple[type, ...]], notices: list[str]
+    layer: _Layer, name: str, values: dict[str, object], settings: dict[str, tuple[type, ...]]
 ) -> dict[str, object]:
     good: dict[str, object] = {}
     for key, value in values.items():
-        types = known.get(key, ())
+        types = settings.get(key, ())
         if isinstance(value, types) and not isinstance(value, bool):
             good[key] = value
         else:
             kinds = " or ".join(t.__name__ for t in types)
-            notices.append(f"{where}.{key} " + (f"must be {kinds}" if types else f"is no setting: {', '.join(known)}"))
+            layer.say(f"{name}.{key} " + (f"must be {kinds}" if types else f"is no setting: {', '.join(settings)}"))
     return good
 
 
-def _only_text(where: str, key: str, value: object, notices: list[str]) -> dict[str, str]:
-    assert isinstance(value, dict)
+def _only_text(layer: _Layer, name: str, value: dict[str, object]) -> dict[str, str]:
     good = {str(k): v for k, v in value.items() if isinstance(v, str)}
-    notices.extend(f"{where}: {key}.{k} must be text" for k in value if str(k) not in good)
+    for key in value.keys() - good.keys():
+        layer.say(f"{name}.{key} must be text")
     return good
 
 
-def _only_tables(where: str, value: object, notices: list[str]) -> dict[str, dict[str, Threshold]]:
-    assert isinstance(value, dict)
-    good: dict[str, dict[str, Threshold]] = {}
-    for rule, settings in value.items():
-        if not isinstance(settings, dict):
-            notices.append(f"{where}: thresholds.{rule} must be a table, as in [thresholds.{rule}]")
+def _only_aliases(layer: _Layer, name: str, value: dict[str, object]) -> dict[str, str]:
+    """Aliases that lead to a metric."""
+    aliases = _only_text(layer, name, value)
+    if layer.known is None:
+        return aliases
+    metrics = layer.known.metrics
+    for tag, metric in aliases.items():
+        if metric not in metrics:
+            like = [known for known in metrics if known.rpartition("/")[2] == metric.rpartition("/")[2]]
+            meant = f"did you mean {like[0]}?" if like else f"there are {', '.join(metrics)}"
+            layer.say(f"{name}.{tag} = {metric!r:.80}: no metric has this name; {meant}")
+    return {tag: metric for tag, metric in aliases.items() if metric in metrics}
+
+
+def _profiles(config: Config, layer: _Layer, value: dict[str, object]) -> dict[str, ProfileSettings]:
+    good = {}
+    for name, table in value.items():
+        here = f"profiles.{name}"
+        if not isinstance(table, dict):
+            layer.say(f"{here} must be a table, as in [{here}]")
             continue
-        good[str(rule)] = {str(k): v for k, v in settings.items() if isinstance(v, (int, float, bool, str))}
+        for key in sorted(table.keys() - {"aliases", "recognised_by"}):
+            layer.say(f"{here}.{key} is no setting: aliases, recognised_by")
+        before = config.profiles.get(name, ProfileSettings())
+        aliases, marks = table.get("aliases", {}), table.get("recognised_by", [])
+        if not isinstance(aliases, dict):
+            layer.say(f"{here}.aliases must be a table, as in [{here}.aliases]")
+            aliases = {}
+        if not isinstance(marks, list) or not all(isinstance(mark, str) and mark for mark in marks):
+            layer.say(f"{here}.recognised_by must be a list of tags, as in ['my/accuracy', 'my/*']")
+            marks = []
+        aliases = {**before.aliases, **_only_aliases(layer, f"{here}.aliases", aliases)}
+        good[name] = ProfileSettings(aliases, (*before.recognised_by, *marks))
+    return good
+
+
+def _thresholds(layer: _Layer, value: dict[str, object]) -> dict[str, dict[str, Threshold]]:
+    good: dict[str, dict[str, Threshold]] = {}
+    for name, settings in value.items():
+        if not isinstance(settings, dict):
+            layer.say(f"thresholds.{name} must be a table, as in [thresholds.{name}]")
+            continue
+        kept = {str(k): v for k, v in settings.items() if isinstance(v, (int, float, bool, str))}
+        rules = layer.known.rules if layer.known is not None else {}
+        rule = name.partition(":")[0]
+        if rules and rule not in rules:
+            layer.say(f"thresholds.{name}: there is no such rule; there are {', '.join(rules)}")
+            continue
+        for key in sorted(kept.keys() - {"enabled", *rules.get(rule, kept)}):
+            layer.say(f"thresholds.{name}.{key} is no setting: enabled, {', '.join(rules[rule])}")
+            del kept[key]
+        good[name] = kept
     return good

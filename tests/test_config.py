@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critictui.config import Config, load_config
+from critictui.config import Config, ProfileSettings, load_config
+from critictui.health.context import WATCHED
+from critictui.health.settings import DEFAULTS
+from critictui.run.profiles import KNOWN
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,50 @@ def test_a_bad_value_is_named_and_the_default_stays(tmp_path, text, said):
     assert (config.refresh, config.stage, config.pairs_per_step) == (
         defaults.refresh, defaults.stage, defaults.pairs_per_step,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[aliases]\n'my/acc' = 'd_acc'",
+            "aliases.my/acc = 'd_acc': no metric has this name; did you mean critic/d_acc?",
+        ),
+        ("[aliases]\na = 'nonsense'", "no metric has this name; there are critic/d_acc,"),
+        ("[profiles.x.aliases]\na = 'margin'", "profiles.x.aliases.a = 'margin': no metric has this name"),
+        ("[profiles]\nx = 3", "profiles.x must be a table, as in [profiles.x]"),
+        ("[profiles.x]\naliases = 3", "profiles.x.aliases must be a table"),
+        ("[profiles.x]\nrecognised_by = 'a'", "profiles.x.recognised_by must be a list of tags"),
+        ("[profiles.x]\nalias = 3", "profiles.x.alias is no setting: aliases, recognised_by"),
+        ("profile = 'y'", "profile = 'y' is not one of auto, gad-fork,"),
+        ("[thresholds.drifts]\nsigma = 6", "thresholds.drifts: there is no such rule; there are non-finite,"),
+        ("[thresholds.drift]\nsigma = 6", "thresholds.drift.sigma is no setting: enabled, shift"),
+    ],
+)
+def test_a_name_that_nothing_has_is_named_with_what_there_is(tmp_path, text, said):
+    (tmp_path / "critictui.toml").write_text(text)
+    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=DEFAULTS))
+    assert any(said in notice and "critictui.toml" in notice for notice in config.notices), config.notices
+    assert not config.aliases
+    assert config.profile == "auto"
+    assert "sigma" not in config.thresholds.get("drift", {})
+
+
+def test_profiles_of_several_files_are_joined_and_one_is_chosen(tmp_path):
+    (tmp_path / "user.toml").write_text(
+        "profile = 'mine'\n[profiles.mine]\nrecognised_by = ['a/*']\n[profiles.mine.aliases]\n'a/x' = 'critic/d_acc'"
+    )
+    (tmp_path / "critictui.toml").write_text("[profiles.mine.aliases]\n'a/y' = 'timing_s/step'")
+    config = load_config(tmp_path, environ={}, known=KNOWN)
+    assert config.notices == ()
+    assert config.profile == "mine"
+    assert config.profiles == {
+        "mine": ProfileSettings({"a/x": "critic/d_acc", "a/y": "timing_s/step"}, ("a/*",)),
+    }
+
+
+def test_every_name_that_a_rule_reads_may_be_the_end_of_an_alias():
+    assert set(KNOWN.metrics) >= WATCHED
 
 
 def test_a_missing_explicit_file_is_said(tmp_path):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from critictui.run import metrics
-from critictui.run.aliases import side_of
 from critictui.run.columns import Columns
 from critictui.run.pyramid import Pyramid
 from critictui.run.series import FloatArray, Series
+from critictui.run.tags import side_of
 
 Combine = Callable[[FloatArray, FloatArray], FloatArray]
 

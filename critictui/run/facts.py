@@ -82,7 +82,7 @@ class RunSnapshot:
     sources: tuple[SourceFacts, ...]
     skipped: tuple[Skipped, ...]
     profile: str
-    """Which trainer's spelling the run uses: gad, gad-fork, verl, trl, openrlhf, llama-factory, ms-swift, or ''."""
+    """Which trainer's spelling the run uses (`critictui.run.profiles`, or the user's own), or ''."""
     step: int | None
     """The newest step of the current session."""
     total_steps: int | None
@@ -95,6 +95,8 @@ class RunSnapshot:
     """`time.time()` when we last saw any source grow; for a run opened late, the newest mtime. Never event time."""
     progress: float
     """Share of the known bytes that were read, 0 to 1; below 1 the history is still filling in."""
+    profile_by: str = ""
+    """What the profile was recognised by: a tag, `the form of its files`, `the configuration`."""
     demo: DemoKind = ""
     """Whether the run is a demo, and of which kind."""
     notices: tuple[str, ...] = ()

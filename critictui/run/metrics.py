@@ -1,4 +1,4 @@
-"""The canonical names of what a critic run logs, and the spellings of others that mean the same."""
+"""The canonical names of what a critic run logs; how others spell them is in `run.profiles`."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ RESPONSE_LENGTH = "response_length/mean"
 EPOCH = "training/epoch"
 VALUE_MAX = "critic/values/max"
 VALUE_MIN = "critic/values/min"
+
+NAMES: tuple[str, ...] = (
+    D_ACC, TEACHER_MEAN, STUDENT_MEAN, SCORE_MEAN, SCORE_DIFF, TEACHER_STD, STUDENT_STD, SCORE_RANGE, D_LOSS, GRAD_NORM,
+    LEARNING_RATE, RESPONSE_LENGTH, EPOCH, VALUE_MAX, VALUE_MIN,
+)  # fmt: skip
+"""All of them."""
+
+VERL_NAMES: tuple[str, ...] = (
+    "critic/score/mean", "critic/score/max", "critic/score/min", "timing_s/step", "critic/ranking_loss",
+    "actor/pg_loss", "actor/grad_norm", "actor/entropy_loss", "actor/entropy",
+)  # fmt: skip
+"""Names of verl's that rules read too: an alias may lead to them."""

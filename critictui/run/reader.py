@@ -12,7 +12,7 @@ from typing import Protocol
 
 from critictui.config import Config
 from critictui.run import metrics
-from critictui.run.aliases import stand_ins
+from critictui.run.aliases import GENERAL, stand_ins, table_of
 from critictui.run.choice import Choice, choose, none_chosen, said_of_others
 from critictui.run.clocks import skew
 from critictui.run.demo_mark import demo_kind
@@ -22,7 +22,7 @@ from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
 from critictui.run.judging import SeenPace, newest_step, pace_of, seams_of, state_of
 from critictui.run.kinds import source_of
-from critictui.run.profiles import profile_of
+from critictui.run.profiles import Recognised, profiles_of, recognise
 from critictui.run.series import Series
 from critictui.run.source import Budget, Source
 from critictui.run.store import Store
@@ -83,7 +83,9 @@ class RunReader:
         self._extra = tuple(extra)
         self._scanner: Search = scanner or Scanner(path)
         self._choice: tuple[Sequence[FoundRun] | None, Choice] = (None, Choice(None, ()))
-        self._store = Store(config.aliases)
+        self._profiles = profiles_of(config.profiles)
+        self._table = table_of(None, config.aliases) if config.aliases else GENERAL
+        self._store = Store(self._table)
         self._sources: dict[Path, Source] = {}
         self._names: dict[Path, str] = {}
         self._derived = DerivedMetrics()
@@ -96,7 +98,7 @@ class RunReader:
         self._turn = 0
         self._name = path.resolve().name
         self._demo = demo_kind(path)
-        self._profile: tuple[object, str] = ((), "")
+        self._profile: tuple[object, Recognised] = ((), Recognised())
         self._snapshot: RunSnapshot | None = None
         self._looked: tuple[object, ...] = ()
         self._more = True
@@ -210,11 +212,12 @@ class RunReader:
 
     def _taken(self, before: RunSnapshot | None) -> RunSnapshot:
         store = self._store
-        series = store.series()
+        series = self._recognised(store.series())
         self._map_metrics(series)
         sessions = store.sessions()
         current = sessions[-1].number if sessions else 0
         hints, facts = store.hints, store.facts
+        found = self._profile[1]
         step = newest_step(series, self._metrics, current)
         self._seen.note(time.monotonic(), step)
         pace = pace_of(series, self._metrics, current) or self._seen.pace
@@ -234,7 +237,8 @@ class RunReader:
             seams=seams_of(sessions, epoch, each, step),
             sources=facts,
             skipped=store.skipped,
-            profile=self._profile_of([h.profile for h in hints]),
+            profile=found.profile.name if found.profile is not None else "",
+            profile_by=found.because,
             step=step,
             total_steps=total,
             epoch_steps=each,
@@ -245,18 +249,27 @@ class RunReader:
             notices=(*self._several(), *store.notices, *self._scanner.notices),
         )
 
+    def _recognised(self, series: dict[str, Series]) -> dict[str, Series]:
+        """The series under the names that the run's profile gives them, once it is known."""
+        key = (tuple(series), [h.profile for h in self._store.hints])
+        if key == self._profile[0]:
+            return series
+        before = self._profile[1].profile
+        self._profile = (key, recognise(*key, self._profiles, self._config.profile))
+        profile = self._profile[1].profile
+        if profile is before:
+            return series
+        self._tags, self._table = (), table_of(profile, self._config.aliases)
+        self._store.rename(self._table)
+        return self._store.series()
+
     def _map_metrics(self, series: dict[str, Series]) -> None:
         """Which tag stands for which metric; what no tag gives is derived where it follows from others."""
         tags = tuple(series)
         if tags != self._tags:
             self._tags = tags
-            self._metrics = stand_ins(tags, self._config.aliases)
+            self._metrics = stand_ins(tags, self._table)
         self._derived.add_to(series, self._metrics)
-
-    def _profile_of(self, hints: list[str]) -> str:
-        if self._profile[0] != (self._tags, hints):
-            self._profile = ((self._tags, hints), profile_of(self._tags, hints))
-        return self._profile[1]
 
     def _several(self) -> tuple[str, ...]:
         """Notices about what lies at the path, and about writers that wrote at once."""

@@ -7,19 +7,20 @@ text that the model wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.aliases import canonical, same_metric
+from critictui.run.aliases import Table, canonical
 from critictui.run.facts import Session, Skipped, SourceFacts
 from critictui.run.lanes import Group, Lane, Shown, sessions_of
 from critictui.run.series import Series, SourceKind
 from critictui.run.source import Reading, RunHints
 from critictui.run.streams import RawScalars
+from critictui.run.tags import same_metric
 
 PREFERRED: tuple[SourceKind, ...] = ("events", "jsonl", "trainer-state", "log")
 _MOST_SKIPPED = 1000
@@ -40,8 +41,8 @@ class _Told:
 class Store:
     """Takes readings, gives series. Cheap to ask: what did not change is the same object as before."""
 
-    def __init__(self, user_aliases: Mapping[str, str]) -> None:
-        self._user = user_aliases
+    def __init__(self, table: Table) -> None:
+        self._table = table
         self._groups: dict[SourceKind, Group] = {kind: Group(kind) for kind in PREFERRED}
         self._told: dict[str, _Told] = {}
         self._made: dict[str, tuple[Shown, int, int, Series]] = {}
@@ -78,6 +79,11 @@ class Store:
         if not filling:
             group.settle(name)
         return new or bool(reading.scalars or reading.skipped or reading.notices)
+
+    def rename(self, table: Table) -> None:
+        """From now on series have the names that this table gives their tags."""
+        self._table = table
+        self._made, self._shape = {}, ()
 
     def forget(self, name: str) -> None:
         """A source does not belong to the run any more."""
@@ -212,7 +218,7 @@ class Store:
             session = self._repeated(max(shown.session + shift, 0))[:n]
         series = Series(
             label,
-            before[3].name if before is not None else canonical(shown.tag, self._user),
+            before[3].name if before is not None else canonical(shown.tag, self._table),
             kind,
             ", ".join(shown.sources),
             columns.step[:n],

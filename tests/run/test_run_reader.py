@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from critictui.config import Config
+from critictui.config import Config, ProfileSettings
 from critictui.run import metrics
 from critictui.run.facts import RunSnapshot
 from critictui.run.reader import RunReader
@@ -247,6 +247,17 @@ def test_time_stamps_in_the_future_are_said_to_be_so(tmp_path, wire, read):
     assert any("in the future" in notice for notice in read(tmp_path).notices)
     (tmp_path / FIRST).write_bytes(wire.steps("a", [1, 2, 3], time.time() - 60))
     assert read(tmp_path).notices == ()
+
+
+def test_a_profile_of_the_users_names_the_series_of_a_run_that_it_recognises(tmp_path, wire):
+    (tmp_path / FIRST).write_bytes(wire.steps("lab/hits", [1, 2, 3]) + wire.steps("lab/gap", [1, 2, 3]))
+    mine = ProfileSettings({"lab/hits": metrics.D_ACC, "lab/gap": metrics.SCORE_DIFF}, ("lab/*",))
+    reader = RunReader(tmp_path, Config(profiles={"lab": mine}))
+    snapshot = reader.read_all()
+    reader.close()
+    assert (snapshot.profile, snapshot.profile_by) == ("lab", "lab/hits")
+    assert snapshot.metrics == {metrics.D_ACC: "lab/hits", metrics.SCORE_DIFF: "lab/gap"}
+    assert snapshot.series["lab/hits"].name == metrics.D_ACC
 
 
 @pytest.mark.parametrize(
