@@ -52,6 +52,7 @@ class Config:
     keys: Mapping[str, str] = field(default_factory=dict)
     """Binding id to the keys that trigger it, comma separated."""
     theme: str = "critic-dark"
+    """By name; `T` on the screen shows them all, and its choice is remembered for each run."""
     recipe: str | Mapping[str, object] = "auto"
     """A preset, `preset,key=value,...` or a table; `auto`: TRL's where TRL's RewardTrainer wrote the checkpoint, else
     `gad-fork`."""
@@ -62,6 +63,7 @@ class Config:
     launchers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """`[launch.slurm]` and `[launch.ray]`: what to ask the cluster for."""
     device: str = "auto"
+    """Where the worker computes: auto, cpu, cuda:0 ..."""
     stage: str = "auto"
     """auto, warmup or adversarial: what a falling margin means."""
     pairs_per_step: int | None = None
@@ -69,9 +71,13 @@ class Config:
     refresh: float = 4.0
     """Frames a second at most."""
     ascii: bool = False
+    """Draw with ASCII alone; by itself where the terminal or the locale has nothing else."""
     bell: bool = True
+    """Ring the terminal's bell at a new critical alert."""
     auto_score: bool = False
+    """Score each new complete checkpoint by itself."""
     read_only: bool = False
+    """Write nothing into the run directory; alarm log and scores go to the user's state directory."""
     notify: Mapping[str, object] = field(default_factory=dict)
     """`command`, `webhook`, `apprise` (list of addresses), `min_severity`, `min_seconds`, `resolved` (false: only what
     begins)."""

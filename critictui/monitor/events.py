@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from critictui.monitor.news import said_of
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 
 
@@ -33,7 +34,7 @@ def _of_run(before: WatchedRun | None, after: WatchedRun) -> list[str]:
             continue  # history of a run that was there before us
         at = alert.fired_step if alert.state == "firing" else alert.resolved_step
         step_of_it = f" at step {at}" if at is not None else ""
-        events.append(f"{alert.severity} {alert.rule} {alert.state}{step_of_it}: {alert.message}")
+        events.append(f"{alert.severity} {alert.rule} {alert.state}{step_of_it}: {said_of(alert)}")
     if before is not None and before.judgement.verdict != after.judgement.verdict:
         events.append(f"verdict {after.judgement.verdict}, {step}")
     states = {c.path: c.state for c in before.checkpoints} if before is not None else {}

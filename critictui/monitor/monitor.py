@@ -213,8 +213,8 @@ class Monitor:
         for path, watch in self._watches.items():
             facts = self._side.facts(watch.run_dir)
             self._changed |= watch.poll(_FILLING if listened else _FIRST, facts, judging=listened)
-            for alert in watch.news:
-                self._notifier.send(message_of(alert, path, watch.run))
+            for news in watch.news:
+                self._notifier.send(message_of(news, path, watch.run))
             watch.news.clear()
         if self._rows.wait <= 0 and not self._filling:
             self._changed |= self._guard.call("run list", lambda: self._rows.step(self._watches), False)

@@ -9,13 +9,14 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from critictui.health.alert import SEVERITIES, Alert, Severity
+from critictui.health.alert import SEVERITIES, Severity
+from critictui.monitor.news import News
 from critictui.run.facts import RunSnapshot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SECONDS = 300.0
 """Default of `min_seconds`: the same rule of the same run is not sent more often."""
 _PATIENCE = 20.0
 _WAITING = 100
-_KEYS = ("command", "webhook", "apprise", "min_severity", "min_seconds")
+_KEYS = ("command", "webhook", "apprise", "min_severity", "min_seconds", "resolved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,14 @@ class Message:
     step: int
     message: str
     advice: str
+    state: str = "firing"
+    """Or `resolved`."""
 
     @property
     def title(self) -> str:
         """One line."""
+        if self.state == "resolved":
+            return f"{self.run}: {self.rule} resolved at step {self.step}"
         return f"{self.run}: {self.severity} {self.rule} at step {self.step}"
 
 
@@ -67,10 +72,14 @@ SAMPLE = Message(
 )
 
 
-def message_of(alert: Alert, path: Path, run: RunSnapshot | None) -> Message:
-    """An alert as it is sent."""
+def message_of(news: News, path: Path, run: RunSnapshot | None) -> Message:
+    """An event as it is sent: at the step where it fired, or was resolved."""
     name = run.name if run is not None else path.name
-    return Message(name, alert.rule, alert.severity, alert.metric, alert.step, alert.message, alert.advice)
+    alert = news.alert
+    over = alert.state == "resolved"
+    at = alert.resolved_step if over else alert.fired_step
+    step, advice = alert.step if at is None else at, "" if over else alert.advice
+    return Message(name, alert.rule, alert.severity, alert.metric, step, news.message, advice, alert.state)
 
 
 def ways(config: Mapping[str, object]) -> tuple[list[tuple[str, Callable[[Message], str]]], list[str]]:
@@ -116,20 +125,48 @@ def send_now(config: Mapping[str, object], message: Message) -> list[Sent]:
         try:
             sent.append(Sent(name, ok=True, said=send(message)))
         except Exception as error:  # noqa: BLE001  other people's services: whatever they do is a sentence here
-            sent.append(Sent(name, ok=False, said=f"{type(error).__name__}: {_without_address(error)}"[:300]))
+            sent.append(Sent(name, ok=False, said=_words(error)[:300]))
     return sent
 
 
-def _without_address(error: Exception) -> str:
-    """An error's text; addresses with their secrets do not go to a screen or a log."""
-    return " ".join(word if "://" not in word else "(address)" for word in str(error).split())
+class _NotSentError(Exception):
+    """A way of sending failed; the message says why in words of ours."""
+
+
+def _words(error: Exception) -> str:
+    """An error in words; addresses with their secrets do not go to a screen or a log."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    said = " ".join(word if "://" not in word else "(address)" for word in text.split())
+    known = isinstance(error, (_NotSentError, OSError)) and said
+    return said if known else f"{type(error).__name__}: {said}"
 
 
 def _run_command(command: str, message: Message) -> str:
-    """The command gets the message as JSON on stdin and in `CRITICTUI_*`; no shell is involved."""
+    """The command gets the message as JSON on stdin and in `CRITICTUI_*`; no shell is involved.
+
+    Raises _NotSentError.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise _NotSentError(f"the command cannot be split into words ({error})") from None
+    if not words:
+        raise _NotSentError("the command is empty")
+    try:
+        return _run(words, message, shell_signs=_SHELL.intersection(words))
+    except OSError as error:
+        raise _NotSentError(f"{words[0]}: {error.strerror}; give the path of a program") from None
+    except subprocess.TimeoutExpired:
+        raise _NotSentError(f"{words[0]} did not end within {_PATIENCE:.0f} s") from None
+
+
+_SHELL = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1", "&>"})
+
+
+def _run(words: list[str], message: Message, *, shell_signs: Iterable[str]) -> str:
     environment = {f"CRITICTUI_{key.upper()}": str(value) for key, value in asdict(message).items()}
     result = subprocess.run(
-        shlex.split(command),
+        words,
         input=json.dumps(asdict(message)).encode(),
         env={**os.environ, **environment, "CRITICTUI_TITLE": message.title},
         stdout=subprocess.DEVNULL,
@@ -139,14 +176,18 @@ def _run_command(command: str, message: Message) -> str:
         start_new_session=True,
     )
     if result.returncode:
-        said = result.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-        raise RuntimeError(f"exit status {result.returncode} {said}")
+        lines = result.stderr.decode("utf-8", "replace").strip().split("\n")
+        said = next(
+            (line for line in reversed(lines) if not line.startswith("Try ")), ""
+        )  # 'Try x --help' says nothing
+        no_shell = f"; no shell reads {' '.join(sorted(shell_signs))}: give sh -c '...'" if shell_signs else ""
+        raise _NotSentError(f"exit status {result.returncode} {said}".rstrip() + no_shell)
     return "exit status 0"
 
 
 def _post(address: str, message: Message) -> str:
     """`text` is what Slack, Mattermost and their like show; the rest is for programs."""
-    body = {"text": f"{message.title}\n{message.message}\n{message.advice}", **asdict(message)}
+    body = {"text": "\n".join(filter(None, (message.title, message.message, message.advice))), **asdict(message)}
     import urllib.request  # with http and ssl 40 ms of the start that few have a use for
 
     request = urllib.request.Request(  # noqa: S310  only http and https get here
@@ -160,14 +201,14 @@ def _apprise(address: str, message: Message) -> str:
     try:
         import apprise
     except ImportError:
-        raise RuntimeError("needs the extra: pip install 'critictui[notify]'") from None
+        raise _NotSentError("needs the extra: pip install 'critictui[notify]'") from None
     service = apprise.Apprise()
     if not service.add(address):
-        raise RuntimeError("apprise does not understand this address")
+        raise _NotSentError("apprise does not understand this address")
     kinds = {"info": "info", "warning": "warning", "critical": "failure"}
-    body = f"{message.message}\n{message.advice}"
+    body = "\n".join(filter(None, (message.message, message.advice)))
     if not service.notify(title=message.title, body=body, notify_type=kinds[message.severity]):
-        raise RuntimeError("the service did not take it")
+        raise _NotSentError("the service did not take it")
     return "sent"
 
 
@@ -184,7 +225,8 @@ class Notifier:
         self._least = _severity(config.get("min_severity"))
         seconds = config.get("min_seconds", SECONDS)
         self._seconds = float(seconds) if isinstance(seconds, (int, float)) else SECONDS
-        self._sent_at: dict[tuple[str, str, str], float] = {}
+        self._resolved = config.get("resolved") is not False
+        self._sent_at: dict[tuple[str, str, str, str], float] = {}
         self._queue: queue.Queue[Message | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
 
@@ -198,7 +240,9 @@ class Notifier:
         """Queue a message, unless it is too mild or the same was sent a short while ago. Never waits."""
         if not self._active or SEVERITIES.index(message.severity) < self._least:
             return False
-        key = (message.run, message.rule, message.metric)
+        if message.state == "resolved" and not self._resolved:
+            return False
+        key = (message.run, message.rule, message.metric, message.state)
         now = time.monotonic()
         if now - self._sent_at.get(key, -self._seconds) < self._seconds:
             return False

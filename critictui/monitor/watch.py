@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from critictui.config import Config
-from critictui.health.alert import Alert, FixedScore, Judgement
+from critictui.health.alert import FixedScore, Judgement
 from critictui.monitor.alarm_log import AlarmLog
 from critictui.monitor.clock import AwakeClock
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.guard import Guard
+from critictui.monitor.news import News, news_in
 from critictui.monitor.side import SideFacts
 from critictui.monitor.snapshot import WatchedRun
 from critictui.monitor.usual_scores import usual_scores
@@ -49,8 +50,8 @@ class Watch:
         self.guard = Guard()
         self.run: RunSnapshot | None = None
         self.judgement = UNKNOWN
-        self.news: list[Alert] = []
-        """Alerts whose change was written down since somebody last emptied this list, and that are worth a message."""
+        self.news: list[News] = []
+        """What was written down since somebody last emptied this list, and is worth a message."""
         self._config = config
         self._files = files
         self._scanner = scanner
@@ -126,7 +127,7 @@ class Watch:
         self.judgement, self._said_at = found, time.monotonic()
         fresh = self._log.record(self.judgement.alerts)
         if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
-            self.news.extend(alert for alert in fresh if alert.state == "firing")
+            self.news.extend(news_in(fresh, self.judgement.alerts))
         return before != self.judgement
 
     def acknowledge(self, key: str, seconds: float) -> None:

@@ -190,7 +190,7 @@ class CriticApp(Shell):
         self._announce(self.snapshot)
 
     def _announce(self, snapshot: Snapshot) -> None:
-        """A toast and the bell for a critical alert that was not there before; not for those found at the start."""
+        """A toast and the bell for a critical event that was not there before; not for those found at the start."""
         main = snapshot.main
         if main is None or main.run.progress < 1:
             return
@@ -199,10 +199,14 @@ class CriticApp(Shell):
         self._known_alerts = set(critical) | (known or set())
         if known is None:
             return
-        for key in sorted(set(critical) - known - main.acknowledged):
-            self.say(f"{critical[key].rule}: {critical[key].message}", "error")
-            if self.config.bell:
-                self.bell()
+        from critictui.monitor.news import news_in
+
+        fresh = [alert for key, alert in critical.items() if key not in known | main.acknowledged]
+        news = news_in(fresh, main.judgement.alerts)
+        for one in news:
+            self.say(f"{one.alert.rule}: {one.message}", "error")
+        if news and self.config.bell:
+            self.bell()
 
     def gpu_peaks(self) -> Mapping[int, int]:
         """Known after two minutes and two steps: by then every phase of a training step was seen."""

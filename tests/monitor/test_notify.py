@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -79,8 +80,11 @@ def test_a_command_gets_it_on_stdin_and_in_its_environment_without_a_shell(tmp_p
         ({"webhook": "http://127.0.0.1:9/secret"}, "refused"),
         ({"webhook": "file:///etc/passwd"}, "must be an address"),
         ({"command": "sh -c 'echo went wrong >&2; exit 3'"}, "exit status 3 went wrong"),
-        ({"command": "/no/such/command"}, "FileNotFoundError"),
-        ({"command": "unclosed 'quote"}, "ValueError"),
+        ({"command": "/no/such/command"}, "/no/such/command: No such file or directory; give the path"),
+        ({"command": "unclosed 'quote"}, "cannot be split into words"),
+        ({"command": "cat | wc -l"}, "no shell reads |: give sh -c"),
+        ({"command": "ls >/dev/null &"}, "no shell reads &"),
+        ({"command": " "}, "the command is empty"),
         ({"apprise": "nosuch://secret"}, "does not understand"),
         ({"webhook": 5}, "must be text"),
         ({"webhok": "x"}, "no setting"),
@@ -90,6 +94,7 @@ def test_what_fails_is_said_without_the_secret(config: dict[str, object], words:
     sent = send_now(config, SAMPLE)
     assert [one.ok for one in sent] == [False]
     assert words in sent[0].said
+    assert "Error" not in sent[0].said
     assert "secret" not in sent[0].way + sent[0].said
 
 
@@ -158,3 +163,14 @@ def test_the_dry_run_says_what_happened(server: Server, tmp_path: Path, monkeypa
     config.write_text("")
     nothing = CliRunner().invoke(cli, ["notify", "--test", "--config", str(config)], standalone_mode=False)
     assert isinstance(nothing.exception, InputError)
+
+
+def test_what_is_over_is_sent_too_unless_it_is_not_wanted(server: Server) -> None:
+    over = replace(with_rule("drift"), state="resolved", step=205)
+    assert over.title == "run: drift resolved at step 205"
+    notifier = Notifier({"webhook": server.address})
+    assert notifier.send(with_rule("drift"))
+    assert notifier.send(over)  # the time between two of a rule is for each by itself
+    notifier.close()
+    assert [body["state"] for body in server.bodies] == ["firing", "resolved"]
+    assert not Notifier({"webhook": server.address, "resolved": False}).send(over)
