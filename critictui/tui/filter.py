@@ -14,7 +14,9 @@ class FilterError(ValueError):
     """The text is no regular expression; the message says why."""
 
 
-Kind = Literal["part of a name", "glob over the last part", "glob over the whole name", "regular expression"]
+Kind = Literal[
+    "a part of a name", "a glob over the last part of a name", "a glob over the whole name", "a regular expression"
+]
 
 
 def kind_of(text: str) -> Kind:
@@ -25,19 +27,19 @@ def kind_of(text: str) -> Kind:
     finds `critic/d_acc`). Anything else, `[` included, is a part of the name.
     """
     if _REGEX_SIGNS & set(text) or ".*" in text:
-        return "regular expression"
+        return "a regular expression"
     if "*" not in text and "?" not in text:
-        return "part of a name"
-    return "glob over the whole name" if "/" in text else "glob over the last part"
+        return "a part of a name"
+    return "a glob over the whole name" if "/" in text else "a glob over the last part of a name"
 
 
 def matcher(text: str) -> Callable[[str], bool]:
     """A test for tags, blind to case. Raises FilterError."""
     text = text.strip()[:LONGEST]
     kind = kind_of(text)
-    if kind == "regular expression":
+    if kind == "a regular expression":
         return _regex(text)
-    if kind.startswith("glob"):
+    if kind.startswith("a glob"):
         import re2
 
         escaped = re2.escape(text)

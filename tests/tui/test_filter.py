@@ -56,9 +56,9 @@ def test_a_broken_expression_says_why_in_words_not_in_bytes() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("score_[ts]", "part of a name"), ("d_acc", "part of a name"), ("", "part of a name"),
-        ("critic/*", "glob over the whole name"), ("?.b", "glob over the last part"),
-        ("score_(t|s)", "regular expression"), ("d.*acc", "regular expression"),
+        ("score_[ts]", "a part of a name"), ("d_acc", "a part of a name"), ("", "a part of a name"),
+        ("critic/*", "a glob over the whole name"), ("?.b", "a glob over the last part of a name"),
+        ("score_(t|s)", "a regular expression"), ("d.*acc", "a regular expression"),
     ],
 )  # fmt: skip
 def test_what_a_filter_is_taken_as_can_be_said(text: str, kind: str) -> None:

@@ -32,12 +32,6 @@ class FilterInput(Supervised, Input):
     ]
 
 
-_AS = {
-    "part of a name": "a part of a name",
-    "glob over the last part": "a glob over the last part of a name",
-    "glob over the whole name": "a glob over the whole name",
-    "regular expression": "a regular expression",
-}
 _SHORTEST_SOURCE = 12
 """Characters of a source's name below which it says nothing."""
 
@@ -199,14 +193,14 @@ class MetricsScreen(RunScreen):
         if self._problem:
             groups.say(plain(self._problem, "$text-error"))
         elif not self._tags:
-            groups.say(plain(f"no metric has {text!r} as {_AS[kind_of(text)]}" if text else "no metric yet"))
+            groups.say(plain(f"no metric has {text!r} as {kind_of(text)}" if text else "no metric yet"))
         else:
             here = group_of(self._tags[self.cursor])
             parts = [
                 plain(f"{name} {count}", "bold $accent" if name == here else "$foreground-muted")
                 for name, _, count in self._groups_near(here)
             ]
-            taken = plain(f"taken as {_AS[kind_of(text)]}: ", "$foreground-muted") if text else EMPTY
+            taken = plain(f"taken as {kind_of(text)}: ", "$foreground-muted") if text else EMPTY
             groups.say((taken + plain(dot).join(parts)).truncate(max(self.size.width - 2, 1), ellipsis=True))
         self.query_one("#chosen", Words).say(self._chosen_words())
 
