@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.detection.bound import bounds
 from benchmarks.detection.generator import HEALTHY, STEPS, Fault, Noise, Shape, faulty, healthy
 from benchmarks.detection.measure import EXPECTED, Outcome, middle, outcomes, rate
 
@@ -67,9 +70,10 @@ def tables(found: dict[str, list[Outcome]], seconds: float) -> str:
     """All tables as Markdown."""
     count = sum(len(members) for members in found.values())
     head = (
-        f"{count} runs of {STEPS} steps, seeds from {REPORTED} on; 95 % Wilson intervals; {seconds / 60:.0f} minutes."
+        f"Measured on {datetime.date.today().isoformat()}: {count} runs of {STEPS} steps, seeds from {REPORTED} on; "  # noqa: DTZ011
+        f"95 % Wilson intervals; {seconds / 60:.0f} minutes."
     )
-    return "\n\n".join([head, _false_alarms(found), _detections(found), _pooled(found), _peers(found)])
+    return "\n\n".join([head, _false_alarms(found), _against_goals(found), _detections(found), _peers(found)])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -120,22 +124,33 @@ GOALS: dict[str, tuple[str, Callable[[int], bool]]] = {
     "abrupt": ("100 %, median <= 3", lambda _: True),
     "linear": (">= 99 %, median <= 55", lambda _: True),
     "mild": (">= 95 %, median <= 25", lambda _: True),
-    "mild-accuracy": (">= 95 %, median <= 25", lambda _: True),
+    "mild-accuracy": ("-", lambda _: True),
     "memorise": (">= 99 % within 8 steps", lambda delay: delay <= 8),
 }
 
 
-def _pooled(found: dict[str, list[Outcome]]) -> str:
+def _against_goals(found: dict[str, list[Outcome]]) -> str:
     rows = []
     for fault, (goal, counts) in GOALS.items():
-        members = [o for noise in NOISES for o in found.get(f"{fault}/{noise}", [])]
-        delays = [d for o in members if (d := o.delay(EXPECTED[fault])) is not None and counts(d)]
-        rows.append((fault, len(members), rate(len(delays), len(members)), middle(delays), goal))
+        for name, noises in (("all", NOISES), ("AR 0.8 alone", ("ar",))):
+            members = [o for noise in noises for o in found.get(f"{fault}/{noise}", [])]
+            delays = [d for o in members if (d := o.delay(EXPECTED[fault])) is not None and counts(d)]
+            rows.append((fault, name, len(members), rate(len(delays), len(members)), middle(delays), goal))
     named = [o for noise in NOISES for o in found.get(f"memorise/{noise}", [])]
     hits = sum(any(f.rule == "step-change" and "memorised" in f.message for f in o.fired) for o in named)
-    rows.append(("memorise, named so", len(named), rate(hits, len(named)), "", ">= 99 %"))
-    head = ("fault", "n", "found", "delay: median (90 %)", "goal")
-    return "### Against the goals, all noises pooled\n\n" + _table(head, rows)
+    rows.append(("memorise, named so", "all", len(named), rate(hits, len(named)), "", ">= 99 %"))
+    head = ("fault", "noise", "n", "found", "delay: median (90 %)", "goal")
+    return "### Against the goals\n\n" + _table(head, rows) + "\n\n" + _possible()
+
+
+@functools.cache
+def _possible() -> str:
+    text = (
+        "What is possible under AR 0.8: the delay of an observer who knows phi, sigma, the level and the shape of the "
+        "fall, and warns on 1 % of healthy runs (`benchmarks/detection/bound.py`)."
+    )
+    rows = [(one.fault, one.sees, f"{one.median:.0f} ({one.ninety:.0f})") for one in bounds()]
+    return f"{text}\n\n" + _table(("fault", "sees", "delay: median (90 %)"), rows)
 
 
 def _peers(found: dict[str, list[Outcome]]) -> str:
@@ -143,7 +158,7 @@ def _peers(found: dict[str, list[Outcome]]) -> str:
 
     well = [o for kind in HEALTHY for o in found.get(kind, [])]
     names = ["critictui", *PEERS]
-    faults = ("abrupt", "linear", "mild", "memorise", "inversion")
+    faults = ("abrupt", "linear", "slow", "mild", "memorise", "inversion")
     rows = []
     for name in names:
         row: list[object] = [name, rate(sum(bool(_alarms(o, name)) for o in well), len(well))]

@@ -19,7 +19,7 @@ from critictui.run.series import Series
 
 Array = NDArray[np.float64]
 Fault = Literal[
-    "none", "abrupt", "linear", "mild", "mild-accuracy", "memorise", "inversion", "variance-collapse",
+    "none", "abrupt", "linear", "slow", "mild", "mild-accuracy", "memorise", "inversion", "variance-collapse",
     "variance-explosion", "divergence", "oscillation",
 ]  # fmt: skip
 Noise = Literal["white", "ar", "heavy"]
@@ -32,6 +32,9 @@ HEALTHY: tuple[str, ...] = (
     "epoch seams",
     "rate steps",
     "gaps",
+    "ar 0.8, trend",
+    "ar 0.8, restarts",
+    "ar 0.8, seams",
 )
 STEPS = 800
 
@@ -80,6 +83,9 @@ def healthy(kind: str, seed: int) -> Shape:
         "epoch seams": Shape(seed, epoch_steps=310),
         "rate steps": Shape(seed, rate_steps=2),
         "gaps": Shape(seed, gaps=6),
+        "ar 0.8, trend": Shape(seed, noise="ar", phi=0.8, trend=0.6),
+        "ar 0.8, restarts": Shape(seed, noise="ar", phi=0.8, restarts=2),
+        "ar 0.8, seams": Shape(seed, noise="ar", phi=0.8, epoch_steps=310),
     }
     return shapes[kind]
 
@@ -145,6 +151,8 @@ def _with_fault(
         margin = margin * (1 - after)
     elif shape.fault == "linear":
         margin = margin * (1 - np.clip(since / 150, 0, 1))
+    elif shape.fault == "slow":
+        margin = margin * (1 - np.clip(since / 400, 0, 1))
     elif shape.fault == "inversion":
         margin = margin * (1 - 1.7 * after)
     elif shape.fault == "mild":

@@ -17,6 +17,7 @@ from critictui.run.metrics import D_ACC
 EXPECTED: dict[str, frozenset[str]] = {
     "abrupt": frozenset({"margin-collapse", "chance-accuracy", "decline"}),
     "linear": frozenset({"margin-collapse", "chance-accuracy", "decline", "drift"}),
+    "slow": frozenset({"margin-collapse", "chance-accuracy", "decline", "drift"}),
     "mild": frozenset({"decline", "drift"}),
     "mild-accuracy": frozenset({"decline"}),
     "memorise": frozenset({"step-change"}),

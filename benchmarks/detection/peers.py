@@ -17,13 +17,12 @@ Z = 3.0
 def rolling_z(values: Sequence[float], steps: Sequence[int]) -> list[int]:
     """An alarm where a value lies 3 deviations from the mean of the 30 before it (a W&B automation's z-score)."""
     x = np.asarray(values)
-    alarms = []
-    for i in range(WINDOW, len(x)):
-        past = x[i - WINDOW : i]
-        spread = past.std()
-        if spread > 0 and abs(x[i] - past.mean()) > Z * spread:
-            alarms.append(steps[i])
-    return alarms
+    if len(x) <= WINDOW:
+        return []
+    past = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[:-1]
+    spread = past.std(axis=1)
+    beyond = (spread > 0) & (np.abs(x[WINDOW:] - past.mean(axis=1)) > Z * spread)
+    return [steps[WINDOW + i] for i in np.flatnonzero(beyond).tolist()]
 
 
 def adwin(values: Sequence[float], steps: Sequence[int]) -> list[int]:
