@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,26 @@ class Sampling:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda x: 0 <= x < math.inf, "0 or more"),
+    "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    "top_k": (lambda x: x >= 0, "0 or more"),
+    "max_new_tokens": (lambda x: x >= 1, "1 or more"),
+    "responses": (lambda x: x >= 1, "1 or more"),
+    "seed": (lambda x: 0 <= x < 1 << 32, "0 or more, below 2^32"),
+    "num_samples": (lambda x: x >= 0, "1 or more, or 0 for all"),
+    "batch_size": (lambda x: x >= 1, "1 or more"),
+}
+
+
+def refuse_odd(values: Mapping[str, object]) -> None:
+    """Raise ScoringError for a number that no set can be made with, named as its flag; None was not given."""
+    for name, (fits, words) in _RANGES.items():
+        value = values.get(name)
+        if isinstance(value, (int, float)) and not fits(value):
+            raise ScoringError(f"--{name.replace('_', '-')} {value}: must be {words}")
+
+
 def row_seed(seed: int, prompt_id: str, index: int) -> int:
     """The seed of one response: it depends on nothing but the set's seed, the prompt and the response's number."""
     import hashlib
@@ -53,6 +74,8 @@ class Endpoint:
     timeout: float = 600.0
     pause: Callable[[float], None] = time.sleep
     """Waits between attempts; tests replace it."""
+    say: Callable[[str], None] = lambda _: None
+    """Told of each wait, in words."""
 
     def open(self) -> Any:
         """An httpx client. Raises ScoringError without the extra."""
@@ -72,7 +95,10 @@ class Endpoint:
         """The model that was named, else the one that the server has. Raises ScoringError when it has several."""
         if self.model:
             return self.model
-        answer = self._ask(client, "GET", "models", None)
+        try:
+            answer = self._ask(client, "GET", "models", None)
+        except ScoringError as error:
+            raise ScoringError(f"{error}; if the server does not list its models, name one with --model") from None
         names = [str(entry.get("id")) for entry in answer.get("data", []) if isinstance(entry, dict)]
         if len(names) != 1:
             some = ", ".join(names[:5]) or "none"
@@ -82,7 +108,7 @@ class Endpoint:
     def complete(
         self, client: Any, model: str, messages: list[dict[str, str]], sampling: Sampling, seed: int
     ) -> Response:
-        """One response, as the server gives it. Raises ScoringError."""
+        """One response, as the server gives it; empty where it was cut before any text came. Raises ScoringError."""
         body: dict[str, object] = {
             "model": model,
             "messages": messages,
@@ -100,9 +126,9 @@ class Endpoint:
             text, reason = choice["message"]["content"], choice.get("finish_reason")
         except (KeyError, IndexError, TypeError):
             raise ScoringError(f"{self.url}: the answer is no chat completion") from None
-        if not isinstance(text, str):
+        if not isinstance(text, (str, type(None))):
             raise ScoringError(f"{self.url}: the answer has no text (content is {type(text).__name__})")
-        return Response(text, finish_reason=reason if isinstance(reason, str) else "", seed=seed)
+        return Response(text or "", finish_reason=reason if isinstance(reason, str) else "", seed=seed)
 
     def _ask(self, client: Any, method: str, name: str, body: dict[str, object] | None) -> dict[str, Any]:
         import httpx
@@ -120,16 +146,23 @@ class Endpoint:
                 if answer.status_code == 200:
                     return self._object(answer)
                 said = "".join(c if c.isprintable() else " " for c in answer.text[:200])
-                problem = f"HTTP {answer.status_code}: {said}"
+                problem = f"HTTP {answer.status_code}" + (f": {said}" if said else "")
                 if answer.status_code not in _AGAIN:
-                    raise ScoringError(f"{self._address(name)}: {problem}")
+                    raise ScoringError(f"{self._address(name)}: {problem}{self._remedy(answer.status_code)}")
                 after = answer.headers.get("retry-after", "")
                 delay = min(LONGEST_WAIT, float(after)) if after.isdigit() else delay
             if attempt < ATTEMPTS - 1:
+                self.say(f"retry {attempt + 2} of {ATTEMPTS} in {delay:g} s: {problem.removeprefix('HTTP '):.60}")
                 self.pause(delay)
         raise ScoringError(
             f"{self._address(name)}: gave up after {ATTEMPTS} attempts ({problem}); start again to go on"
         )
+
+    def _remedy(self, status: int) -> str:
+        if status not in {401, 403}:
+            return ""
+        there = "is not accepted" if os.environ.get(self.key_variable) else "is not set"
+        return f"; {self.key_variable} {there}: put the key there, or name its variable with --api-key-env"
 
     def _object(self, answer: Any) -> dict[str, Any]:
         try:

@@ -142,5 +142,8 @@ class SetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the partial file; what is in it stays."""
+        """Close the partial file; what is in it stays. One without a single prompt is removed."""
+        if not self.done:
+            with contextlib.suppress(OSError):
+                self.partial.unlink()
         self._file.close()
