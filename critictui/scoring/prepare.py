@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,16 @@ import click
 
 from critictui.errors import refuse_unreadable
 from critictui.scoring.client import run_job_sync
+from critictui.scoring.endpoint import refuse_odd
 from critictui.scoring.jobs import Job, JobMessage, Progress
 from critictui.scoring.memory import refuse_unknown
 from critictui.scoring.order import require_finished
 from critictui.scoring.recipe import ScoringError
+
+PROMPTS = 100
+"""Where nobody says how many; of fewer, all."""
+RESPONSES = 4
+"""To a prompt, where nobody says how many; of stored ones, all."""
 
 
 def prepare_job(flags: Mapping[str, Any]) -> Job:
@@ -31,12 +36,14 @@ def prepare_job(flags: Mapping[str, Any]) -> Job:
         raise ScoringError(
             f"{student}: no config.json; give a Hugging Face folder to --student (merge FSDP shards first)"
         )
-    for name in ("temperature", "top_p"):
-        if not math.isfinite(flags[name]):
-            raise ScoringError(f"--{name.replace('_', '-')} {flags[name]}: not a finite number")
+    refuse_odd(flags)
+    tokenizer = flags.get("tokenizer")
+    if tokenizer and student:
+        raise ScoringError("--tokenizer names the tokenizer of what no model here writes; --student brings its own")
     if rollouts and not Path(rollouts).exists():
         raise ScoringError(f"{rollouts}: no such file or directory; give verl's rollout_data_dir to --rollouts")
-    sampling = {name: flags[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens", "responses", "seed")}
+    count, responses = flags.get("num_samples"), flags.get("responses")
+    sampling = {name: flags[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens", "seed")}
     return Job(
         kind="prepare",
         device=flags.get("device") or "auto",
@@ -46,14 +53,17 @@ def prepare_job(flags: Mapping[str, Any]) -> Job:
             "prompt": flags["prompt_column"],
             "teacher": flags["teacher_column"],
             "student": flags.get("student_column"),
-            "num_samples": flags["num_samples"] or None,
-            "sampling": sampling,
+            "num_samples": (PROMPTS if count is None else count) or None,
+            "at_most": count is None,
+            "sampling": {**sampling, "responses": RESPONSES if responses is None else responses},
+            "stored_responses": responses,
             "batch_size": flags["batch_size"],
             "student_dir": str(Path(student).absolute()) if student else None,
             "endpoint": flags.get("endpoint"),
             "model": flags.get("model"),
             "api_key_env": flags.get("api_key_env"),
             "rollouts": str(Path(rollouts).absolute()) if rollouts else None,
+            "tokenizer": str(Path(tokenizer).absolute()) if tokenizer else None,
             "share_gpu": bool(flags.get("share_gpu")),
         },
     )
@@ -71,7 +81,7 @@ def prepare(flags: Mapping[str, Any], *, as_json: bool, print_json: Callable[[Ma
         )
         raise
     answer = finished.result
-    for problem in list(answer.get("problems") or ())[:5]:  # type: ignore[call-overload]
+    for problem in [*list(answer.get("notes") or ()), *list(answer.get("problems") or ())[:5]]:  # type: ignore[call-overload]
         click.echo(f"critictui: {problem}", err=True)
     if as_json:
         print_json(answer)
@@ -91,7 +101,7 @@ def _bar() -> Iterator[Callable[[JobMessage], None]]:
 
         def tell(message: JobMessage) -> None:
             if isinstance(message, Progress):
-                bar.label = message.phase
+                bar.label = message.message if message.message.startswith("retry ") else message.phase
                 share = message.done / message.total if message.total > 0 else 0.0
                 bar.update(max(0, int(1000 * share) - bar.pos) if message.phase in {"generate", "import"} else 0)
 

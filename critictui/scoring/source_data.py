@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from critictui.scoring.row_values import RowError, as_plain, as_prompt, as_respo
 from critictui.scoring.rows import pyarrow
 
 Prompt = str | tuple[Message, ...]
+_FLAGS = "--prompt-column, --teacher-column, --student-column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,30 @@ class SourceData:
     bad_rows: int
 
 
+def chosen(
+    total: int, count: int | None, seed: int, where: str, *, of: str = "rows", at_most: bool = False
+) -> list[int]:
+    """The numbers of the rows to take: `count` None takes all in their order, at_most as many as there are.
+
+    Raises ScoringError that names the file where there are fewer.
+    """
+    if count is None or (at_most and count >= total):
+        return list(range(total))
+    if count > total:
+        raise ScoringError(f"{where}: has {total} {of}, {count} were asked for; pass --num-samples {total} or fewer")
+    return sample_indices(total, count, seed)
+
+
+def merged(rows: Sequence[SourceRow]) -> list[SourceRow]:
+    """Rows of one prompt and teacher become one prompt with all their students, under the first one's id."""
+    groups: dict[tuple[Prompt, str], SourceRow] = {}
+    for row in rows:
+        key = (row.prompt, row.teacher)
+        first = groups.get(key)
+        groups[key] = row if first is None else replace(first, students=first.students + row.students)
+    return list(groups.values())
+
+
 def sample_indices(total: int, count: int, seed: int) -> list[int]:
     """The rows that `pandas.DataFrame.sample(n=count, random_state=seed)` picks from `total`, in its order."""
     return [int(i) for i in np.random.RandomState(seed).choice(total, size=count, replace=False)]
@@ -58,9 +83,10 @@ def read_source(
     student: str | None = None,
     count: int | None = None,
     seed: int = 42,
+    at_most: bool = False,
     load_pt: Callable[[Path], object] | None = None,
 ) -> SourceData:
-    """Sample rows of a parquet, JSONL or `.pt` file. `count` None takes all rows in their order.
+    """Sample rows of a parquet, JSONL or `.pt` file, by `chosen`.
 
     prompt, teacher, student: column names. Raises ScoringError when the file cannot be read, lacks a column, has fewer
     rows than asked for, or not one usable row among those sampled.
@@ -72,9 +98,7 @@ def read_source(
     total, pick = _opened(path, [name for name in (prompt, teacher, student) if name], load_pt)
     if total == 0:
         raise ScoringError(f"{path}: not one row in it; give training data as parquet, JSONL or .pt to --data")
-    if count is not None and count > total:
-        raise ScoringError(f"{path}: has {total} rows, {count} were asked for; pass --num-samples {total} or fewer")
-    indices = list(range(total)) if count is None else sample_indices(total, count, seed)
+    indices = chosen(total, count, seed, str(path), at_most=at_most)
     complaints = Complaints()
     rows: list[SourceRow] = []
     found = pick(set(indices))
@@ -85,7 +109,7 @@ def read_source(
             complaints.add(f"row {index}", error)
     if not rows:
         first = complaints.kept[0] if complaints.kept else "it has no rows"
-        raise ScoringError(f"{path}: no usable row: {first}; name its columns with --prompt-column, --teacher-column")
+        raise ScoringError(f"{path}: no usable row: {first}; name its columns with {_FLAGS}")
     return SourceData(str(path), digest, total, tuple(rows), tuple(complaints.kept), complaints.count)
 
 
@@ -142,7 +166,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> tuple[int, Pick]:
     missing = [name for name in columns if name not in there]
     if missing:
         raise ScoringError(
-            f"{path}: column {missing[0]!r} is missing; there are {', '.join(sorted(there)[:12])}; name it with a flag"
+            f"{path}: column {missing[0]!r} is missing; there are {', '.join(sorted(there)[:12])}; name columns with "
+            f"{_FLAGS}"
         )
 
     def pick(indices: set[int]) -> Mapping[int, object]:

@@ -126,19 +126,35 @@ def test_the_server_says_how_long_to_wait(server: Server) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((401, b"bad \x1b[31mkey"), "HTTP 401: bad  "),
+        ((401, b"bad \x1b[31mkey"), r"HTTP 401: bad  .*MY_KEY is not set: .*--api-key-env"),
         ((404, b"no"), "HTTP 404"),
         ((200, b"<html>"), "no JSON object"),
         ((200, b"{}"), "no chat completion"),
-        ((200, completion(None)), "no text"),
+        ((200, completion(["a part"])), "no text"),
         ((503, b"down"), "gave up after 6 attempts"),
     ],
 )
 def test_what_stays_wrong_is_said(server: Server, answer: tuple[int, bytes], said: str) -> None:
     server.answer = lambda _n, _b: (answer[0], {}, answer[1])
     with pytest.raises(ScoringError, match=said) as caught:
-        asked(server)
+        asked(server, key_variable="MY_KEY")
     assert "\x1b" not in str(caught.value)
+
+
+def test_each_wait_is_told(server: Server) -> None:
+    plain = server.answer
+    server.answer = lambda number, body: (503, {}, b"") if number <= 2 else plain(number, body)
+    said: list[str] = []
+    rows = [SourceRow("3", "why?", "t", ())]
+    endpoint = Endpoint(server.url, pause=lambda _: None, say=said.append)
+    list(answers(endpoint, rows, Sampling(responses=1), at_once=1))
+    assert said == ["retry 2 of 6 in 1 s: 503", "retry 3 of 6 in 2 s: 503"]
+
+
+def test_a_response_that_was_cut_before_any_text_is_an_empty_one(server: Server) -> None:
+    server.answer = lambda _n, _b: (200, {}, completion(None, "length"))
+    [(_, (response,))] = answers(Endpoint(server.url), ROWS[:1], Sampling(responses=1), at_once=1)
+    assert (response.text, response.finish_reason) == ("", "length")
 
 
 def test_an_address_that_is_none_is_said_at_once() -> None:
@@ -182,6 +198,45 @@ def test_a_set_is_prepared_resumed_and_holds_no_key(
     assert len(server.requests) - before == 4  # three prompts were there already
     found = read_fixed_set(out)
     assert found.pairs == 10
+    assert found.header["generation"]["model"] == "student-7b"  # type: ignore[index]
     assert found.header["generation"]["temperature"] == 0.6  # type: ignore[index]
     assert all(s.text == f"said {s.seed}" for p in found.prompts for s in p.students)
     assert b"secret-key" not in out.read_bytes()
+
+
+def prepared(server: Server, folder: Any, **options: Any) -> Any:
+    from critictui.scoring.jobs import Job
+    from critictui.worker import prepare_job
+
+    data = folder / "data.jsonl"
+    data.write_text("".join(json.dumps({"content": f"q{n}", "teacher_response": f"t{n}"}) + "\n" for n in range(4)))
+    given = {"data": str(data), "out": str(folder / "set.jsonl"), "endpoint": server.url, "batch_size": 1}
+    return prepare_job.run(Job("prepare", options={**given, "sampling": {"responses": 1}, **options}), lambda _: None)
+
+
+def test_another_model_never_goes_on_with_a_set(server: Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critictui.scoring.endpoint.ATTEMPTS", 1)
+    plain = server.answer
+    server.answer = lambda number, body: plain(number, body) if number <= 2 else (500, {}, b"gone")
+    with pytest.raises(ScoringError, match="start again"):
+        prepared(server, tmp_path)
+    server.answer, server.models = plain, ["another-7b"]
+    with pytest.raises(ScoringError, match="begun with other data or parameters"):
+        prepared(server, tmp_path)
+    server.models = ["student-7b"]
+    assert prepared(server, tmp_path).result["pairs"] == 4
+
+
+def test_empty_responses_are_kept_and_counted(server: Server, tmp_path: Any) -> None:
+    plain = server.answer
+    server.answer = lambda number, body: (200, {}, completion(None, "length")) if number == 2 else plain(number, body)
+    answer = prepared(server, tmp_path).result
+    assert answer["pairs"] == 4
+    assert answer["notes"] == ["1 of 4 responses are empty; finish reason: length (1)"]
+
+
+def test_a_failure_before_anything_was_made_leaves_nothing_behind(server: Server, tmp_path: Any) -> None:
+    server.answer = lambda _n, _b: (400, {}, b"no")
+    with pytest.raises(ScoringError, match="HTTP 400"):
+        prepared(server, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["data.jsonl"]

@@ -279,10 +279,13 @@ def test_a_partial_set_of_other_parameters_is_not_mixed_in(tmp_path: Path, data:
     ("options", "said"),
     [
         ({"num_samples": 500}, "has 30 rows, 500 were asked for"),
-        ({"prompt": "question"}, "column 'question' is missing"),
+        ({"prompt": "question"}, "'question' is missing; there are content, teacher_response; .*--prompt-column"),
         ({"student_dir": None}, "once"),
         ({"endpoint": "http://x"}, "once"),
-        ({"sampling": {"top_p": 0.0}}, "--top-p"),
+        ({"sampling": {"top_p": 0.0}}, "--top-p 0.0: must be above 0 and at most 1"),
+        ({"sampling": {"seed": -1}}, "--seed -1: must be 0 or more"),
+        ({"sampling": {"temperature": float("nan")}}, "--temperature nan: must be 0 or more"),
+        ({"sampling": {"max_new_tokens": 0}}, "--max-new-tokens 0: must be 1 or more"),
     ],
 )
 def test_what_cannot_be_prepared_is_said(
@@ -308,6 +311,66 @@ def test_stored_responses_are_imported_and_grouped_by_prompt(tmp_path: Path) -> 
     found = read_fixed_set(out)
     assert [[s.text for s in p.students] for p in found.prompts] == [["s1", "s3"], ["s2"]]
     assert finished.result["bad_rows"] == 1
+
+
+def import_job(data: Path, out: Path, **options: Any) -> dict[str, object]:
+    """What `prepare --student-column` does of what the report's scripts saved."""
+    given = {
+        "student_dir": None,
+        "student": "student_response",
+        "prompt": "prompt",
+        "num_samples": 100,
+        "at_most": True,
+    }
+    return dict(prepare_job.run(job(data, out, Path(), **{**given, **options}), lambda _: None).result)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """Forty prompts of three rows each."""
+    rows = [
+        {"prompt": f"p{n}", "teacher_response": f"t{n}", "student_response": f"s{n}-{k}"}
+        for k in range(3)
+        for n in range(40)
+    ]
+    torch.save(rows, tmp_path / "samples.pt")
+    return tmp_path / "samples.pt"
+
+
+def test_of_stored_responses_prompts_are_sampled_with_all_their_rows(tmp_path: Path, stored: Path) -> None:
+    answer = import_job(stored, tmp_path / "set.jsonl", num_samples=10, at_most=False)
+    found = read_fixed_set(tmp_path / "set.jsonl")
+    assert (answer["prompts"], answer["pairs"], answer["notes"]) == (10, 30, [])
+    assert all([s.text for s in p.students] == [f"s{p.id}-{k}" for k in range(3)] for p in found.prompts)
+    with pytest.raises(ScoringError, match="has 40 prompts, 41 were asked for"):
+        import_job(stored, tmp_path / "more.jsonl", num_samples=41, at_most=False)
+
+
+def test_without_a_number_all_prompts_of_a_small_file_are_taken_and_that_is_said(
+    tmp_path: Path, stored: Path, data: Path, student_path: Path
+) -> None:
+    answer = import_job(stored, tmp_path / "set.jsonl")
+    assert (answer["prompts"], answer["pairs"]) == (40, 120)
+    assert answer["notes"] == [f"{stored}: all 40 prompts are taken, as there are fewer than 100"]
+    sampling = {"max_new_tokens": 1, "responses": 1}
+    options = {"num_samples": 100, "at_most": True, "sampling": sampling}
+    made = prepare_job.run(job(data, tmp_path / "made.jsonl", student_path, **options), lambda _: None).result
+    assert made["prompts"] == 30
+
+
+def test_stored_responses_beyond_the_number_asked_for_are_left_out_and_counted(tmp_path: Path, stored: Path) -> None:
+    answer = import_job(stored, tmp_path / "set.jsonl", stored_responses=2)
+    assert answer["pairs"] == 80
+    assert "40 stored responses are left out: --responses 2 to a prompt" in answer["notes"]  # type: ignore[operator]
+
+
+def test_an_imported_set_knows_the_tokenizer_that_was_named(
+    tmp_path: Path, stored: Path, student_path: Path, tokenizer: Any
+) -> None:
+    import_job(stored, tmp_path / "set.jsonl", tokenizer=str(student_path))
+    header = read_fixed_set(tmp_path / "set.jsonl").header
+    assert header["tokenizer_sha256"] == tokenizer_hash(tokenizer)
+    assert header["template_sha256"] == template_hash(tokenizer)
 
 
 def test_rollouts_of_training_are_joined_with_the_data(tmp_path: Path, data: Path) -> None:
