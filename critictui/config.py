@@ -23,7 +23,7 @@ class ProfileSettings:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """A tag as it is written to the canonical name it means."""
     recognised_by: tuple[str, ...] = ()
-    """Tags of which one is enough; `x/*` stands for all that begin so."""
+    """Tags of which one is enough; `*` stands for any text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from critictui.config import Known, ProfileSettings
 from critictui.run import metrics as m
@@ -22,7 +23,7 @@ class Profile:
     aliases: Mapping[str, str]
     """A tag as it is written to the canonical name that it means, the better stand-in first."""
     recognised_by: tuple[str, ...] = ()
-    """Tags of which one is enough, without `train/` or `eval/` before them; `x/*` stands for all that begin so."""
+    """Tags of which one is enough, without `train/` or `eval/` before them; `*` stands for any text."""
     by_user: bool = False
 
 
@@ -135,8 +136,8 @@ def recognise(
 def _mark(keys: Mapping[str, str], patterns: tuple[str, ...]) -> str | None:
     """The tag by which a profile is recognised."""
     for pattern in patterns:
-        if pattern.endswith("*"):
-            found = next((tag for key, tag in keys.items() if key.startswith(pattern[:-1])), None)
+        if "*" in pattern:
+            found = next((tag for key, tag in keys.items() if fnmatchcase(key, pattern)), None)
         else:
             found = keys.get(pattern)
         if found is not None:

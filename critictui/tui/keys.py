@@ -151,6 +151,16 @@ def ids() -> list[str]:
 
 def widget_ids() -> set[str]:
     """The ids of the keys that stand with their widgets and screens."""
+    return {b.id for b in _of_widgets() if b.id is not None}
+
+
+def every() -> list[Binding]:
+    """Every key that can be rebound, wherever it stands."""
+    tables = [b for group in ALL for b in group if isinstance(b, Binding)]
+    return [b for b in (*tables, *_of_widgets()) if b.id is not None]
+
+
+def _of_widgets() -> list[Binding]:
     from critictui.tui.chart.widget import Chart
     from critictui.tui.screens.help import HelpScreen
     from critictui.tui.screens.log import LogScreen
@@ -160,7 +170,7 @@ def widget_ids() -> set[str]:
     from critictui.tui.widgets.rows import Rows
 
     nodes = (Chart, Rows, HealthPanel, CheckpointPanel, MetricsScreen, FilterInput, LogScreen, HelpScreen)
-    return {b.id for node in nodes for b in node.BINDINGS if isinstance(b, Binding) and b.id is not None}
+    return [b for node in nodes for b in node.BINDINGS if isinstance(b, Binding)]
 
 
 def unknown_ids(configured: Iterable[str]) -> list[str]:
