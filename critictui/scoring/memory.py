@@ -1,4 +1,4 @@
-"""Whether a GPU has room for a score beside training: readings and a need go in, a yes or no with numbers comes out."""
+"""Whether a device has room for a score beside training: readings and a need in, a yes or no with numbers out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from critictui.scoring.host_memory import HostReading, read_host
 from critictui.scoring.recipe import ScoringError
 
 GIB = 1 << 30
@@ -15,6 +16,13 @@ CONTEXT = GIB
 """CUDA's own context and cuBLAS workspaces."""
 ACTIVATIONS = 4 * GIB
 """At least this much for packed rows; more is used where it is free."""
+HOST_RUNTIME = GIB // 2
+"""Python, torch and transformers: 0.36 GiB resident were measured after their import."""
+HOST_ACTIVATIONS = 2 * GIB
+"""At most this much for a row of 4,096 tokens on the CPU: 1.7 GiB for a 7B, by the worker's own estimate a token. A
+small critic takes less, at most a quarter of its weights."""
+HOST_HEAD_ROOM = 4 * GIB
+"""What is left free on the host for training's data loaders and the page cache; on a small machine a tenth of it."""
 CPU_RATE = 25e9
 """Floating point operations a second and core in single precision; a server core does that on large matrices."""
 START_SECONDS = 5.0
@@ -46,6 +54,14 @@ class GpuReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes that scoring takes: on a GPU, or in the host's memory where the CPU does it."""
+
+    gpu: int
+    host: int
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """The judgement on one device: whether to go there, and the sentence that says why."""
 
@@ -61,9 +77,26 @@ class Placement:
     message: str
 
 
-def need_bytes(parameters: int, dtype: str = "auto") -> int:
-    """Bytes of GPU memory that scoring a critic takes: weights, a few rows of activations, CUDA's context."""
-    return parameters * _SIZES.get(dtype, 4) + ACTIVATIONS + CONTEXT
+def need_of(parameters: int, dtype: str = "auto") -> Need:
+    """Weights in their precision (`auto`: half on a GPU, single on the CPU), a few rows of activations, the runtime."""
+    on_gpu = parameters * _SIZES.get(dtype, 4)
+    on_host = parameters * (4 if dtype == "auto" else _SIZES.get(dtype, 4))
+    return Need(on_gpu + ACTIVATIONS + CONTEXT, on_host + min(HOST_ACTIVATIONS, on_host // 4) + HOST_RUNTIME)
+
+
+def judge_host(reading: HostReading | None, need: int) -> Room:
+    """Whether `need` bytes of the host's memory may be taken: the kernel ends training as readily as it ends us."""
+    if reading is None:
+        return Room(True, f"needs {_gib(need)}; how much is free on this machine is not known")
+    head_room = min(HOST_HEAD_ROOM, reading.total // 10)
+    where = f" (limit of the {reading.limit})" if reading.limit else ""
+    numbers = (
+        f"the CPU needs {_gib(need)} + {_gib(head_room)} head-room, "
+        f"free {_gib(reading.free)} of {_gib(reading.total)}{where}"
+    )
+    if reading.free - need < head_room:
+        return Room(False, f"{numbers}: refused, this machine could run out of memory")
+    return Room(True, f"{numbers}: there is room")
 
 
 def judge(reading: GpuReading, need: int, *, share: bool = False) -> Room:
@@ -93,24 +126,39 @@ def refuse_unknown(device: str) -> None:
         raise ScoringError(f"device {device!r:.40}: no such GPU is visible; use --device cpu or auto")
 
 
-def place(device: str, readings: Sequence[GpuReading], need: int, *, share: bool = False) -> Placement:
-    """The device for a job: the one asked for, or with `auto` the GPU with most room, else the CPU."""
+def place(
+    device: str,
+    readings: Sequence[GpuReading],
+    need: Need,
+    *,
+    share: bool = False,
+    host: HostReading | None = None,
+) -> Placement:
+    """The device for a job: the one asked for, or with `auto` the GPU with most room, else the CPU if that has room.
+
+    host: the host's memory; read now where it is not given.
+    """
     if device == "cpu":
-        return Placement("cpu", "on the CPU, as asked")
+        return _on_cpu("on the CPU, as asked", need, host)
     if device == "auto":
-        judged = [(reading.free, reading.index, judge(reading, need, share=share)) for reading in readings]
+        judged = [(reading.free, reading.index, judge(reading, need.gpu, share=share)) for reading in readings]
         fit = [entry for entry in judged if entry[2].ok]
         if fit:
             _, index, room = max(fit, key=lambda entry: (entry[0], -entry[1]))
             return Placement(f"cuda:{index}", room.message)
         why = "; ".join(room.message for _, _, room in judged) if judged else "no GPU is visible"
-        return Placement("cpu", f"on the CPU: {why}")
+        return _on_cpu(f"on the CPU: {why}", need, host)
     index = _index(device)
     reading = next((r for r in readings if r.index == index), None)
     if reading is None:
         return Placement("", f"device {device!r:.40}: no such GPU is visible; use --device cpu or auto")
-    room = judge(reading, need, share=share)
+    room = judge(reading, need.gpu, share=share)
     return Placement(f"cuda:{index}" if room.ok else "", room.message)
+
+
+def _on_cpu(why: str, need: Need, host: HostReading | None) -> Placement:
+    room = judge_host(host if host is not None else read_host(), need.host)
+    return Placement("cpu" if room.ok else "", f"{why}; {room.message}")
 
 
 def _index(device: str) -> int:

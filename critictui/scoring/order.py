@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from critictui.checkpoint.audit import audit
+from critictui.checkpoint.beside import require_tokenizer
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
@@ -60,7 +60,6 @@ def order_score(
     readings: tuple[memory.GpuReading, ...] | None = None,
     share_gpu: bool = False,
     elsewhere: bool = False,
-    options: Mapping[str, object] | None = None,
 ) -> Order:
     """Check everything that can be checked without torch: checkpoint, head, fixed set, recipe, room on the device.
 
@@ -70,10 +69,12 @@ def order_score(
     Raises CheckpointError or ScoringError that names the file and the remedy, with the numbers where a GPU is refused.
     """
     checkpoint = resolve_target(target)
-    facts = audit(checkpoint)
+    where = run_dir if run_dir is not None else run_of(target, checkpoint)
+    tokenizer = tokenizer_of(where, config)
+    facts = audit(checkpoint, tokenizer)
     if not facts.scorable:
         raise CheckpointError(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
-    where = run_dir if run_dir is not None else run_of(target, checkpoint)
+    require_tokenizer(checkpoint.path, tokenizer)
     if importlib.util.find_spec("torch") is None:
         raise ScoringError("scoring needs torch: pip install 'critictui[score]'")
     set_path = find_fixed_set(where, config, fixed_set)
@@ -85,14 +86,13 @@ def order_score(
         else memory.place(
             config.device,
             memory.read_gpus() if readings is None else readings,
-            memory.need_bytes(facts.parameters, recipe.dtype),
+            memory.need_of(facts.parameters, recipe.dtype),
             share=share_gpu,
         )
     )
     if not placement.device:
         raise ScoringError(placement.message)
-    columns: Any = (options or {}).get("columns")
-    digest = look_at_set(set_path, columns)
+    digest = look_at_set(set_path, config.columns)
     seconds: float | None = None
     if placement.device == "cpu":
         computing = memory.cpu_seconds(facts.parameters, int(set_path.stat().st_size / BYTES_PER_TOKEN))
@@ -104,9 +104,21 @@ def order_score(
         run_dir=str(where.absolute()),
         recipe=recipe.to_dict(),
         device=config.device,
-        options={"read_only": config.read_only, "share_gpu": share_gpu, **(options or {})},
+        options={"read_only": config.read_only, "share_gpu": share_gpu, **reading_options(where, config)},
     )
     return Order(job, checkpoint, facts, placement, seconds, digest, chosen.reason)
+
+
+def tokenizer_of(run_dir: Path, config: Config) -> Path | None:
+    """The folder of the configured tokenizer, which stands in for a checkpoint's own."""
+    return run_dir / Path(config.tokenizer).expanduser() if config.tokenizer else None
+
+
+def reading_options(run_dir: Path, config: Config) -> dict[str, object]:
+    """What a job must know to read checkpoint and fixed set as the configuration says: `tokenizer`, `columns`."""
+    tokenizer = tokenizer_of(run_dir, config)
+    given = {"tokenizer": str(tokenizer.absolute()) if tokenizer is not None else "", "columns": dict(config.columns)}
+    return {name: value for name, value in given.items() if value}
 
 
 def run_of(target: Path, checkpoint: Checkpoint) -> Path:

@@ -106,14 +106,14 @@ def device_for(job: Job, checkpoint: Checkpoint) -> str:
 
     Raises ScoringError with the numbers when the device that was asked for would put training at risk.
     """
-    need = memory.need_bytes(audit(checkpoint).parameters, str(job.recipe.get("dtype", "auto")))
+    need = memory.need_of(audit(checkpoint).parameters, str(job.recipe.get("dtype", "auto")))
     readings = memory.read_gpus() if torch.cuda.is_available() else ()
     chosen = memory.place(job.device, readings, need, share=bool(job.options.get("share_gpu")))
     if not chosen.device:
         raise ScoringError(chosen.message)
     if chosen.device != "cpu":
         total = readings[int(chosen.device.partition(":")[2])].total
-        torch.cuda.set_per_process_memory_fraction(min(1.0, need / total), torch.device(chosen.device))
+        torch.cuda.set_per_process_memory_fraction(min(1.0, need.gpu / total), torch.device(chosen.device))
     return chosen.device
 
 

@@ -18,7 +18,9 @@ from critictui.checkpoint.checkpoint import CheckpointError
 from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
 from critictui.scoring import follow as following
+from critictui.scoring import memory
 from critictui.scoring.follow import follow
+from critictui.scoring.host_memory import HostReading
 from critictui.scoring.jobs import Failed, Finished, Job
 from critictui.scoring.memory import GIB, GpuReading
 from critictui.scoring.order import already_scored, order_score, require_finished, run_of
@@ -180,7 +182,7 @@ def test_an_order_says_where_how_long_and_what_is_done_already(demo_copy: Callab
     config = Config(device="auto", fixed_set="fixed_set.jsonl")
     order = order_score(run, config, readings=())
     assert order.job.run_dir == str(run)
-    assert "on the CPU: no GPU is visible; about" in order.in_words
+    assert "on the CPU: no GPU is visible; the CPU needs" in order.in_words
     assert already_scored(order) is None
     require_finished(following.run_job_sync(order.job, lambda _: None))
     found = already_scored(order)
@@ -203,6 +205,17 @@ def test_a_gpu_that_training_needs_is_refused_with_its_numbers(demo_run: Callabl
     order = order_score(run, config, readings=idle)
     assert order.seconds is None
     assert order.placement.device == "cuda:0"
+
+
+def test_the_cpu_is_refused_with_its_numbers_where_the_host_has_no_room(
+    demo_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = demo_run("healthy")
+    monkeypatch.setattr(memory, "read_host", lambda: HostReading(16 * GIB, GIB))
+    busy = (GpuReading(0, "H200", 141 * GIB, 3 * GIB, 1),)
+    for device in ("auto", "cpu"):
+        with pytest.raises(ScoringError, match=r"head-room, free 1\.0 GiB of 16\.0 GiB: refused"):
+            order_score(run, Config(device=device, fixed_set="fixed_set.jsonl"), readings=busy)
 
 
 def test_a_run_is_found_from_any_of_its_places(demo_run: Callable[..., Path]) -> None:

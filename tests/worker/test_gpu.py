@@ -155,7 +155,7 @@ def test_a_gpu_that_something_else_fills_is_refused_with_the_numbers() -> None:
         assert training.stdout is not None
         assert training.stdout.readline() == "ready\n"
         readings = memory.read_gpus()
-        need = memory.need_bytes(7_600_000_000)
+        need = memory.need_of(7_600_000_000)
         refused = memory.place("cuda:0", readings, need)
         elsewhere = memory.place("auto", readings, need)
         training.stdin.close()

@@ -15,7 +15,16 @@ from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring import memory
 from critictui.scoring.cluster import Cluster, cluster_of
-from critictui.scoring.order import BYTES_PER_TOKEN, ELSEWHERE, SET_NAMES, Order, order_score, usual_fixed_set
+from critictui.scoring.host_memory import HostReading, read_host
+from critictui.scoring.order import (
+    BYTES_PER_TOKEN,
+    ELSEWHERE,
+    SET_NAMES,
+    Order,
+    order_score,
+    tokenizer_of,
+    usual_fixed_set,
+)
 from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
@@ -50,14 +59,15 @@ class Plan:
     audit: Audit | None
     problem: str
     """Why it cannot start, with the remedy; empty when it can."""
-    need: int
-    """Bytes on a GPU."""
+    need: memory.Need
     gpus: tuple[memory.GpuReading, ...]
     cpu_seconds: float | None
     """A rough time of computing on the CPU; None where it cannot be told."""
     start_seconds: float
     """A rough time until computing begins: start of the worker, load of the weights."""
     cores: int
+    host: HostReading | None
+    """The machine's memory, where the kernel tells it."""
     scored: ScoreResult | None
     """The score that would be made again."""
     cluster: Cluster | None = None
@@ -80,13 +90,16 @@ class Plan:
             asked = "with a GPU" if self.cluster.gpus else "without a GPU"
             said = f"one job of {name}'s, {asked}; its result appears here when the node has written it"
             found.append(Choice(name.lower(), f"{name}, on a node", memory.Placement(ELSEWHERE, said)))
-        found.append(Choice("auto", "automatic", memory.place("auto", self.gpus, self.need, share=share)))
+        found.append(Choice("auto", "automatic", self._placed("auto", share=share)))
         for gpu in self.gpus:
             device = f"cuda:{gpu.index}"
             label = f"GPU {gpu.index} {gpu.name}"
-            found.append(Choice(device, label, memory.place(device, self.gpus, self.need, share=share)))
-        found.append(Choice("cpu", f"CPU, {self.cores} cores", memory.place("cpu", self.gpus, self.need)))
+            found.append(Choice(device, label, self._placed(device, share=share)))
+        found.append(Choice("cpu", f"CPU, {self.cores} cores", self._placed("cpu")))
         return tuple(found)
+
+    def _placed(self, device: str, *, share: bool = False) -> memory.Placement:
+        return memory.place(device, self.gpus, self.need, share=share, host=self.host)
 
 
 def step_words(checkpoint: Checkpoint) -> str:
@@ -126,7 +139,7 @@ def make_plan(
     facts: Audit | None = None
     problems: list[str] = []
     try:
-        facts = audit(checkpoint)
+        facts = audit(checkpoint, tokenizer_of(run_dir, config))
         if not facts.scorable:
             problems.append(facts.problems[0][1] if facts.problems else f"{checkpoint.path}: no value head")
     except CheckpointError as error:
@@ -150,7 +163,7 @@ def make_plan(
         problems.append(no_set_words(run_dir))
     else:
         try:
-            digest = look_at_set(fixed_set)
+            digest = look_at_set(fixed_set, config.columns)
             size = fixed_set.stat().st_size
         except (ScoringError, OSError) as error:
             problems.append(str(error))
@@ -165,11 +178,12 @@ def make_plan(
         recipe_reason=reason,
         audit=facts,
         problem=problems[0] if problems else "",
-        need=memory.need_bytes(parameters, recipe.dtype),
+        need=memory.need_of(parameters, recipe.dtype),
         gpus=tuple(replace(gpu, peak=peaks.get(gpu.index)) for gpu in memory.read_gpus()),
         cpu_seconds=memory.cpu_seconds(parameters, int(size / BYTES_PER_TOKEN)) if parameters and size else None,
         start_seconds=memory.start_seconds(checkpoint.size),
         cores=len(os.sched_getaffinity(0)),
+        host=read_host(),
         scored=_scored(scores, facts, digest, recipe),
         cluster=cluster,
     )

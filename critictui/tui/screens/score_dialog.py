@@ -202,10 +202,7 @@ def device_words(plan: Plan, choice: Choice, *, share: bool, glyphs: Glyphs) -> 
         return plain(f"{glyphs.critical} {placement.message}{more}", "$text-error")
     said = [plain(placement.message)]
     if placement.device == "cpu":
-        ram = plan.audit.parameters * 4 if plan.audit is not None else 0
-        said.append(
-            plain(f"{_time_words(plan)} on {plan.cores} cores, in single precision ({words.size(ram)} of memory)")
-        )
+        said.append(plain(f"{_time_words(plan)} on {plan.cores} cores"))
     if share and placement.device != "cpu":
         warned = "shared with training at its present use: if training grows, one of them runs out of memory"
         said.append(plain(f"{glyphs.warning} {warned}", "$text-warning"))

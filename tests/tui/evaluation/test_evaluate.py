@@ -22,6 +22,7 @@ from critictui.config import Config
 from critictui.errors import InputError
 from critictui.monitor.snapshot import Snapshot
 from critictui.scoring import memory
+from critictui.scoring.host_memory import HostReading
 from critictui.scoring.jobs import Job
 from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import Recipe
@@ -31,6 +32,7 @@ from critictui.scoring.results import ResultsFolder, save_result, unsaved_rows
 from critictui.scoring.summary import summarise
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluate import bench_of
+from critictui.tui.evaluation import plan as plan_module
 from critictui.tui.evaluation.auto import AutoScore
 from critictui.tui.evaluation.bench import Bench, Ended, RunJob, Task
 from critictui.tui.evaluation.plan import make_plan, order_for, settled
@@ -177,6 +179,20 @@ def test_a_gpu_that_training_uses_is_refused_with_the_numbers(case: Case, monkey
     assert "GPU 0 needs 5.0 GiB + 4.0 GiB head-room, free 30.0 GiB of 140.0 GiB: refused" in said
     on_the_cpu = device_words(plan, cpu, share=False, glyphs=UNICODE).plain
     assert "about 5s, nearly all of it to start and load" in on_the_cpu
+
+
+def test_the_dialogue_says_what_the_cpu_needs_and_what_is_free_and_refuses_where_that_is_too_little(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "read_host", lambda: HostReading(64 << 30, 50 << 30))
+    plan = make_plan(case.checkpoint, case.run, Config(), ())
+    said = device_words(plan, plan.choices(share=False)[-1], share=False, glyphs=UNICODE).plain
+    assert "the CPU needs 0.5 GiB + 4.0 GiB head-room, free 50.0 GiB of 64.0 GiB: there is room" in said
+    monkeypatch.setattr(plan_module, "read_host", lambda: HostReading(64 << 30, 1 << 30))
+    plan = make_plan(case.checkpoint, case.run, Config(), ())
+    assert [choice.ok for choice in plan.choices(share=False)] == [False, False]
+    said = device_words(plan, plan.choices(share=False)[-1], share=False, glyphs=UNICODE).plain
+    assert "free 1.0 GiB of 64.0 GiB: refused" in said
 
 
 def test_the_user_may_share_a_gpu_but_never_beyond_its_head_room(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

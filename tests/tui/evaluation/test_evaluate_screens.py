@@ -16,9 +16,11 @@ from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.checkpoint.find import resolve_target
 from critictui.monitor.snapshot import Snapshot
 from critictui.scoring import memory
+from critictui.scoring.host_memory import HostReading
 from critictui.scoring.jobs import Progress
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluate import bench_of
+from critictui.tui.evaluation import plan
 from critictui.tui.evaluation.bench import Ended, RunJob, Running, Task
 
 Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
@@ -53,6 +55,7 @@ def shown(case: Case, scored: Snapshot, monkeypatch: pytest.MonkeyPatch, tmp_pat
     del answered
     gpu = memory.GpuReading(0, "NVIDIA H200", 140 << 30, 30 << 30, 1)
     monkeypatch.setattr(memory, "read_gpus", lambda: (gpu,))
+    monkeypatch.setattr(plan, "read_host", lambda: HostReading(64 << 30, 50 << 30))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
     monkeypatch.chdir(tmp_path)
     checkpoint = resolve_target(Path("run/checkpoint-310"))
