@@ -77,7 +77,7 @@ def fact_lines(
         ("step", f"{run.step if run.step is not None else '-'} of {run.total_steps or 'an unknown number'}"),
         ("pace", f"{words.duration(run.pace)} a step" if run.pace else "unknown yet"),
         ("last event", last),
-        ("profile", f"{run.profile}, by {run.profile_by}" if run.profile else "no known trainer"),
+        ("profile", (run.profile or "no known trainer") + (f", by {run.profile_by}" if run.profile_by else "")),
         ("metrics", f"{len(run.series):,} series"),
         ("known as", ", ".join(f"{n} = {t}" for n, t in sorted(run.metrics.items()) if n != t) or "their own names"),
         ("epoch", _epoch_words(run)),
