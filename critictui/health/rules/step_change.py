@@ -11,7 +11,7 @@ from critictui.health.context import Context
 from critictui.health.latches import Latches
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import median, noise
-from critictui.run.metrics import D_ACC, SCORE_DIFF
+from critictui.run.metrics import D_ACC, EPOCH, SCORE_DIFF
 
 _METRICS = (D_ACC, SCORE_DIFF)
 _MEMORISED = (
@@ -94,7 +94,7 @@ class StepChange:
         jump = self._jump(context, metric, values[:seam], values[seam:])
         if jump is None:
             return None
-        return lambda: _at_seam(metric, jump, context.epoch_began or context.step, "an epoch begins")
+        return lambda: _at_seam(metric, jump, context.epoch_began or context.step, _epoch(context))
 
     def _at_resume(self, context: Context, metric: str) -> Callable[[], Sighting] | None:
         before = context.before.get(metric, ())
@@ -137,7 +137,7 @@ class StepChange:
         jump = jump_between(before, after, level.baseline.inflated)
         since = level.above.since
         epoch = context.epoch_began is not None and abs(context.epoch_began - since) <= 3
-        what = "an epoch begins" if epoch else "an epoch may begin (the run does not say)"
+        what = _epoch(context) if epoch else "an epoch may begin, though the run does not say so"
         return lambda: _at_seam(metric, jump, since, what)
 
     def _within(self, context: Context) -> int:
@@ -152,12 +152,23 @@ def _leaps_to_one(jump: Jump, metric: str) -> bool:
     return metric == D_ACC and jump.after >= _NEARLY_ONE and jump.size >= _LEAP
 
 
+def _epoch(context: Context) -> str:
+    """Which epoch begins, where the run logs it: by its number (verl) or by the share that is done (Hugging Face)."""
+    value = context.value(EPOCH)
+    if value is None:
+        return "an epoch begins"
+    number = math.floor(value) + 1 if value == math.floor(value) else math.ceil(value)
+    return f"epoch {number} begins"
+
+
 def _at_seam(metric: str, jump: Jump, step: int, what: str) -> Sighting:
-    memorised = jump.size > 0 and (metric != D_ACC or jump.after > 0.8)
-    text = f"{metric} jumped from {jump.before:.3g} to {jump.after:.3g} at step {step}, where {what}"
-    resumed = "resumed" in what
-    verdict = ": memorised, these prompts were seen before." if memorised and not resumed else "."
+    """The decisive word stands first: a narrow screen shows no more than that."""
+    memorised = jump.size > 0 and (metric != D_ACC or jump.after > 0.8) and "resumed" not in what
+    name, digits = (metric.removeprefix("critic/"), 3) if metric == D_ACC else ("the margin", 2)
+    first = "memorised: " if memorised else ""
+    text = f"{first}{name} jumped from {jump.before:.{digits}f} to {jump.after:.{digits}f} where {what} (step {step})."
     return Sighting(
-        jump.after, jump.before, step, text + verdict, _RESUMED if resumed else _MEMORISED,
+        jump.after, jump.before, step, text[0].upper() + text[1:] if not memorised and metric != D_ACC else text,
+        _RESUMED if "resumed" in what else _MEMORISED,
         (("before", jump.before), ("after", jump.after), ("sigmas", jump.sigmas)),
     )  # fmt: skip
