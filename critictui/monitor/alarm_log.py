@@ -117,6 +117,11 @@ class AlarmLog:
         severities = {alert.key: alert.severity for alert in alerts}
         return frozenset(key for key, one in self._acknowledged.items() if one.holds(severities.get(key), now))
 
+    def snoozed(self, quiet: frozenset[str]) -> dict[str, float]:
+        """Of the keys that are quiet now those that will not stay so: until when, in seconds since the epoch."""
+        ends = {key: self._acknowledged[key].at + self._acknowledged[key].seconds for key in quiet}
+        return {key: end for key, end in ends.items() if math.isfinite(end)}
+
     def flush(self) -> None:
         """Try to write what is waiting; at most every few seconds after a failure."""
         if not self._waiting or time.monotonic() < self._retry_at:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class WatchedRun:
     """Oldest step first."""
     acknowledged: frozenset[str] = frozenset()
     """Keys of alerts that the user acknowledged or snoozed."""
+    snoozed: Mapping[str, float] = field(default_factory=dict)
+    """Of these the ones that are snoozed, and until when: seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

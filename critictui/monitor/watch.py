@@ -144,13 +144,15 @@ class Watch:
         """As the snapshot holds it."""
         if self.run is None:
             return None
+        quiet = self.acknowledged
         return WatchedRun(
             run=self.run,
             judgement=self.judgement,
             checkpoints=self._side.checkpoints,
             audits=dict(self._side.audits),
             scores=self._side.scores,
-            acknowledged=self.acknowledged,
+            acknowledged=quiet,
+            snoozed=self._log.snoozed(quiet),
         )
 
     def close(self) -> None:

@@ -198,7 +198,9 @@ def test_a_snooze_ends_when_it_is_over_also_after_a_restart(tmp_path: Path, monk
         assert (log.acknowledged([alert(1)]) == {alert(1).key}) is quiet, moment
     now[0] = 5000.0
     log.acknowledge(alert(1).key, "warning", 3600.0)
-    assert AlarmLog(tmp_path).acknowledged([alert(1)]) == {alert(1).key}
+    quiet = log.acknowledged([alert(1)])
+    assert AlarmLog(tmp_path).acknowledged([alert(1)]) == quiet == {alert(1).key}
+    assert log.snoozed(quiet) == {alert(1).key: 8600.0}
     assert len(lines(log.path)) == 2
 
 

@@ -19,6 +19,7 @@ from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel, threshold_o
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import EMPTY, joined, lines, plain, set_title
 from critictui.tui.widgets.header import STYLES
+from critictui.tui.widgets.health import quiet_words
 from critictui.tui.widgets.words import Words
 
 _SNOOZE_SECONDS = 3600.0
@@ -124,13 +125,12 @@ def _with_threshold(panel: Panel, alert: Alert) -> Panel:
 def alert_words(alert: Alert, main: WatchedRun, glyphs: Glyphs) -> Content:
     """The whole alert in words."""
     sign = glyphs.severity(alert.severity if alert.state == "firing" else alert.state)
-    acknowledged = ", acknowledged" if alert.key in main.acknowledged else ""
+    quiet = quiet_words(alert.key, main)
+    noted = f", {quiet}" if quiet else ""
     fired = f", fired at step {alert.fired_step}" if alert.fired_step is not None else ""
     resolved = f", resolved at step {alert.resolved_step}" if alert.resolved_step is not None else ""
     said = [
-        joined(
-            (f"{sign} {alert.severity}", STYLES.get(alert.severity, "")), f" {glyphs.dot} {alert.state}{acknowledged}"
-        ),
+        joined((f"{sign} {alert.severity}", STYLES.get(alert.severity, "")), f" {glyphs.dot} {alert.state}{noted}"),
         plain(alert.message, "bold"),
         plain(alert.advice),
         EMPTY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from textual import events
@@ -76,7 +77,7 @@ def health_lines(watched: WatchedRun, width: int, glyphs: Glyphs) -> list[Health
     for alert in sorted(watched.judgement.alerts, key=lambda a: _RANK[a.state]):
         resolved += alert.state == "resolved"
         if resolved <= _MOST_RESOLVED:
-            lines += _alert_lines(alert, alert.key in watched.acknowledged, width, glyphs)
+            lines += _alert_lines(alert, quiet_words(alert.key, watched), width, glyphs)
     if not any(a.state == "firing" for a in watched.judgement.alerts):
         lines = [HealthLine(c) for c in _wrapped(_calm(watched, glyphs), width, 2)] + lines
     if watched.judgement.waiting:
@@ -84,11 +85,20 @@ def health_lines(watched: WatchedRun, width: int, glyphs: Glyphs) -> list[Health
     return lines
 
 
-def _alert_lines(alert: Alert, acknowledged: bool, width: int, glyphs: Glyphs) -> list[HealthLine]:
+def quiet_words(key: str, watched: WatchedRun) -> str:
+    """`acknowledged`, `snoozed until 14:05`, or nothing."""
+    until = watched.snoozed.get(key)
+    if key not in watched.acknowledged or until is None:
+        return "acknowledged" if key in watched.acknowledged else ""
+    return f"snoozed until {datetime.fromtimestamp(until).astimezone():%H:%M}"
+
+
+def _alert_lines(alert: Alert, quiet: str, width: int, glyphs: Glyphs) -> list[HealthLine]:
     state = alert.severity if alert.state == "firing" else alert.state
-    style = STYLES.get(alert.severity, "") if alert.state == "firing" and not acknowledged else "$foreground-muted"
-    note = " (acknowledged)" if acknowledged else "" if alert.state == "firing" else f" ({alert.state})"
-    since = f" since step {alert.since_step}" if "since" not in alert.message else ""
+    style = STYLES.get(alert.severity, "") if alert.state == "firing" and not quiet else "$foreground-muted"
+    note = f" ({quiet})" if quiet else "" if alert.state == "firing" else f" ({alert.state})"
+    dated = "since" in alert.message or f"step {alert.since_step}" in alert.message
+    since = "" if dated else f" since step {alert.since_step}"
     sign = glyphs.severity(state)
     content = joined((f"{sign} {alert.rule}", style), (f"{since}{note}: ", "$foreground-muted"), alert.message)
     return [HealthLine(line, alert) for line in _wrapped(content, width, 2)]
