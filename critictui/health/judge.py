@@ -134,9 +134,9 @@ class Machine:
         del self._marks[:-_KEPT]
 
     def _advance(self, row: Row, epochs: tuple[int, ...]) -> None:
-        context = self.context
         if not self.rules or row.session != self.key[0]:
             self._begin_session(row)
+        context = self.context
         context.take(row, epochs)
         for rule in self.rules:
             rule.step(context)

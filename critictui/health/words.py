@@ -19,7 +19,7 @@ def level_evidence(context: Context, metric: str) -> tuple[tuple[str, float], ..
     level = context.levels[metric]
     base = level.baseline
     if base is None:
-        return ()
+        return (("points still needed", float(level.needs())),)
     return (
         ("baseline", level.usual),
         ("sigma", base.sigma),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.detection.generator import Shape, faulty, generate
+import numpy as np
+
+from benchmarks.detection.generator import Shape, faulty, generate, snapshot_of
 from critictui.config import Config
 from critictui.health.judge import Judge, judge_all
+from critictui.run import metrics as m
 
 
 def test_a_healthy_run_is_healthy() -> None:
@@ -27,3 +30,12 @@ def test_the_same_snapshot_twice_changes_nothing() -> None:
     run = generate(faulty("linear", 3)).run
     judge = Judge(Config())
     assert judge.update(run) == judge.update(run) == judge_all(run, Config())
+
+
+def test_the_first_step_of_a_session_is_judged_with_that_session() -> None:
+    columns = {m.D_ACC: 0.76 + 0.02 * np.random.default_rng(1).standard_normal(120)}
+    session = np.repeat([0, 1], [70, 50])
+    for end, needs in ((1, 49), (70, 0), (71, 49), (80, 40)):
+        missing = judge_all(snapshot_of(columns, np.arange(1, 121), session, until=end), Config()).waiting
+        said = {w.needs for w in missing if w.rule == "decline"}
+        assert said == ({f"needs {needs} more steps"} if needs else set()), end

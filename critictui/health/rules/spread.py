@@ -199,13 +199,14 @@ def _large(context: Context, metric: str, value: float, limit: float) -> Callabl
         f"{metric} is {value:.2f}, beyond {limit:g}.",
         "The level itself means nothing to a pairwise loss; large scores saturate it and overflow in half precision. "
         "Regularise the scores (a small penalty on their square) if it goes on.",
+        (("limit", limit), ("at the start", median(context.column(metric).values[:3]))),
     )
 
 
 def _evidence(level: Level, cusum: Cusum) -> tuple[tuple[str, float], ...]:
     base = level.baseline
     if base is None:
-        return ()
+        return (("points still needed", float(level.needs())),)
     return (
         ("baseline", level.usual), ("sigma (log)", base.sigma), ("autocorrelation", base.phi), ("cusum", cusum.sum),
         ("limit", level.limit),
