@@ -16,6 +16,9 @@ from critictui.run.source import RunHints
 SHORTEST_SILENCE = 600.0
 """Seconds without any change after which a run can be called stalled at all."""
 PACES_OF_SILENCE = 5.0
+SILENT_FOR_GOOD, PACES_FOR_GOOD = 86400.0, 100.0
+"""Seconds, and steps at the run's pace, after which a run that never said how long it is counts as over: an archive is
+no job that hangs."""
 _RECENT = 50
 _STEP_TIMES = ("timing_s/step", "perf/time_per_step")
 _FEWEST_SEEN = 3
@@ -98,10 +101,15 @@ class SeenPace:
 def state_of(
     step: int | None, hints: Sequence[RunHints], total: int | None, silence: float, pace: float | None
 ) -> RunState:
-    """running, stalled, finished or empty; `silence` is how long nothing changed, by our clock, in seconds."""
+    """running, stalled, finished or empty; `silence` is how long nothing changed, by our clock, in seconds.
+
+    A run that stands before the end that it announced is never finished, however long ago that was.
+    """
     if step is None:
         return "empty"
     if any(hint.finished for hint in hints) or (total is not None and step >= total):
+        return "finished"
+    if total is None and silence > max(SILENT_FOR_GOOD, PACES_FOR_GOOD * (pace or 0.0)):
         return "finished"
     return "stalled" if silence > max(SHORTEST_SILENCE, PACES_OF_SILENCE * (pace or 0.0)) else "running"
 
