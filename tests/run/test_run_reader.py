@@ -216,7 +216,7 @@ def test_nothing_new_is_the_same_object_and_something_new_is_another(tmp_path, w
     assert steps_of(second) == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("age", "state"), [(0, "running"), (700, "stalled")])
+@pytest.mark.parametrize(("age", "state"), [(0, "running"), (700, "stalled"), (30 * 86400, "finished")])
 def test_a_run_opened_late_is_judged_by_its_newest_mtime_and_never_by_event_time(tmp_path, wire, read, age, state):
     path = tmp_path / FIRST
     path.write_bytes(wire.steps("a", list(range(1, 20)), 9e9, 10.0))
