@@ -119,6 +119,31 @@ def _recipe_of(ctx: click.Context, parameter: click.Parameter, text: str | None)
 
 _fixed_set = click.option("--fixed-set", type=_PATH, help="A fixed set made by `prepare`.")
 _device = click.option("--device", help="auto, cpu, cuda:0 ...")
+
+
+def _absolute(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> str | None:
+    """As it is meant here: a configuration's paths are relative to the run."""
+    del ctx, parameter
+    return str(path.absolute()) if path is not None else None
+
+
+def _columns_of(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str] | None:
+    del ctx, parameter
+    found = {name: column for name, equals, column in (pair.partition("=") for pair in pairs) if equals and column}
+    wrong = [pair for pair in pairs if pair.partition("=")[0] not in found]
+    if wrong:
+        said = "write prompt=NAME, teacher_response=NAME or student_response=NAME"
+        raise InputError(f"--column {wrong[0]!r:.60}: {said}")
+    return found or None
+
+
+_tokenizer = click.option(
+    "--tokenizer", type=_PATH, callback=_absolute, help="A folder that stands in for the checkpoint's own tokenizer."
+)
+_columns = click.option(
+    "--column", "columns", multiple=True, callback=_columns_of, metavar="NAME=COLUMN",
+    help="Of a fixed set of rows: what its prompt, teacher_response or student_response is called.",
+)  # fmt: skip
 _recipe = click.option(
     "--recipe", callback=_recipe_of,
     help="auto, a preset (gad-fork, gad, verl-ppo, trl, openrlhf), preset,key=value,..., or a JSON object.",
@@ -163,18 +188,20 @@ def export(target: Path, config_file: Path | None, fmt: str | None, output: Path
 @_target
 @_fixed_set
 @_recipe
+@_tokenizer
+@_columns
 @_device
 @_json
 @_config
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def diagnose(
-    target: Path, fixed_set: Path | None, recipe: Recipe, device: str | None,
-    as_json: bool, config_file: Path | None, markdown: bool,
+    target: Path, fixed_set: Path | None, recipe: Recipe, as_json: bool, config_file: Path | None, markdown: bool,
+    **read: Any,
 ) -> int:  # fmt: skip
     """Is this checkpoint sound? TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.diagnosis import commands, render
 
-    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    config = commands.recipe_config(_settings(_existing(target), config_file, **read), recipe)
     diagnosis, notes = commands.diagnose_target(target, config, _progress, fixed_set)
     _end_progress()
     _notes(notes)
@@ -190,19 +217,20 @@ def diagnose(
 @_target
 @click.option("--samples", required=True, type=_PATH, help="What training saved.")
 @_recipe
+@_tokenizer
 @_device
 @_json
 @_config
 @click.option("--save-recipe", is_flag=True, help="Make the recipe that was found the run's own (critictui.toml).")
 def replay(
-    target: Path, samples: Path, recipe: Recipe, device: str | None,
-    as_json: bool, config_file: Path | None, save_recipe: bool,
+    target: Path, samples: Path, recipe: Recipe, as_json: bool, config_file: Path | None, save_recipe: bool,
+    **read: Any,
 ) -> int:  # fmt: skip
     """Recompute scores that training recorded; find the recipe that reproduces them."""
     from critictui.diagnosis import commands
     from critictui.diagnosis import replay as judged
 
-    config = commands.recipe_config(_settings(_existing(target), config_file, device=device), recipe)
+    config = commands.recipe_config(_settings(_existing(target), config_file, **read), recipe)
     found = commands.replay_target(target, samples, config, _progress)
     _end_progress()
     if as_json:
@@ -223,14 +251,16 @@ def replay(
 @click.option("--checkpoint", type=_PATH, help="The checkpoint that was tested.")
 @_fixed_set
 @_recipe
+@_tokenizer
+@_columns
 @_device
 @_json
 @_config
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def explain(
     target: Path, claims: tuple[str, ...], pairs: int | None, script: Path | None, samples: Path | None,
-    checkpoint: Path | None, fixed_set: Path | None, recipe: Recipe, device: str | None,
-    as_json: bool, config_file: Path | None, markdown: bool,
+    checkpoint: Path | None, fixed_set: Path | None, recipe: Recipe,
+    as_json: bool, config_file: Path | None, markdown: bool, **read: Any,
 ) -> int:  # fmt: skip
     """Why do training and test disagree? Ranked causes with their evidence."""
     from critictui.diagnosis import commands, render
@@ -240,7 +270,7 @@ def explain(
 
     claim = parse_claims(claims, pairs)
     reading = read_script(script) if script is not None else None
-    config = commands.recipe_config(_settings(_run_at(target), config_file, device=device), recipe)
+    config = commands.recipe_config(_settings(_run_at(target), config_file, **read), recipe)
     options = commands.ExplainOptions(Question(claim, reading, samples), checkpoint, fixed_set)
     explanation, notes = commands.explain_run(target, config, _progress, options)
     _end_progress()
@@ -290,6 +320,8 @@ def prepare(as_json: bool, **flags: Any) -> int:
 @_target
 @_fixed_set
 @_recipe
+@_tokenizer
+@_columns
 @_device
 @_json
 @_config
@@ -306,14 +338,15 @@ def prepare(as_json: bool, **flags: Any) -> int:
 @click.option("--address", help="Ray's dashboard, as http://host:8265.")
 @click.option("--submit-arg", multiple=True, help="One more argument for sbatch, or KEY=VALUE of Ray's request.")
 def score(
-    target: Path, fixed_set: Path | None, recipe: Recipe, device: str | None, as_json: bool,
-    config_file: Path | None, run_dir: Path | None, read_only: bool | None, share_gpu: bool, follow: bool,
-    detach: bool, launch: str | None, **asked: object,
+    target: Path, fixed_set: Path | None, recipe: Recipe, device: str | None, tokenizer: str | None,
+    columns: dict[str, str] | None, as_json: bool, config_file: Path | None, run_dir: Path | None,
+    read_only: bool | None, share_gpu: bool, follow: bool, detach: bool, launch: str | None, **asked: object,
 ) -> int:  # fmt: skip
     """Score a critic on a fixed set. TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.scoring import commands
 
-    config = _settings(_existing(target), config_file, recipe=recipe, device=device, read_only=read_only, launch=launch)
+    flags = {"recipe": recipe, "device": device, "read_only": read_only, "launch": launch}
+    config = _settings(_existing(target), config_file, tokenizer=tokenizer, columns=columns, **flags)
     config = commands.config_for(config, asked)
     commands.refuse_run_dir(run_dir)
     how = commands.How(share_gpu, as_json, _progress, _end_progress, _print, run_dir)

@@ -58,6 +58,10 @@ class Config:
     `gad-fork`."""
     fixed_set: str = ""
     """Path of the fixed set; relative to the run directory."""
+    tokenizer: str = ""
+    """Folder of a tokenizer that stands in for the checkpoint's own; relative to the run directory."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What `prompt`, `teacher_response` and `student_response` are called in a fixed set of rows."""
     launch: str = "local"
     """Where a score is made: local, slurm or ray."""
     launchers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -94,6 +98,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "theme": (str,),
     "recipe": (str, dict),
     "fixed_set": (str,),
+    "tokenizer": (str,),
+    "columns": (dict,),
     "launch": (str, dict),
     "device": (str,),
     "stage": (str,),
@@ -234,8 +240,8 @@ def _cleaned(config: Config, layer: _Layer, key: str, value: object) -> object:
         return {**config.aliases, **_only_aliases(layer, "aliases", value)}
     if key == "profiles":
         return {**config.profiles, **_profiles(config, layer, value)}
-    if key == "keys":
-        return {**config.keys, **_only_text(layer, "keys", value)}
+    if key in {"keys", "columns"}:
+        return {**getattr(config, key), **_only_text(layer, key, value)}
     if key == "thresholds":
         return {**config.thresholds, **_thresholds(layer, value)}
     return {**getattr(config, key), **value}

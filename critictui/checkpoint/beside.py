@@ -35,6 +35,21 @@ def tokenizer_folder(path: Path, given: Path | None = None) -> Path | None:
     return next((folder for folder in candidates if any((folder / name).is_file() for name in VOCABULARIES)), None)
 
 
+def require_tokenizer(path: Path, given: Path | None = None) -> Path:
+    """`tokenizer_folder`, or CheckpointError that names the file which is missing."""
+    found = tokenizer_folder(path, given)
+    if found is not None:
+        return found
+    if given is not None:
+        raise CheckpointError(
+            f"{given / 'tokenizer.json'}: there is no tokenizer; give --tokenizer a folder that has one"
+        )
+    raise CheckpointError(
+        f"{path / 'tokenizer.json'}: the checkpoint has no tokenizer; copy the base model's tokenizer files there or "
+        "name its folder with --tokenizer"
+    )
+
+
 def files_beside(path: Path, tokenizer: Path | None = None) -> tuple[Path, ...]:
     """Configurations, tokenizer and chat template in effect for the weights in `path`, as far as they are there.
 

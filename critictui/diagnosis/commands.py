@@ -111,7 +111,7 @@ def _refuse_unfit(config: Config, fixed_set: Path | None, samples: Path | None) 
     """Before anything is loaded: raise InputError for a file or a device that was named and is none."""
     refuse_unknown(config.device)
     if fixed_set is not None:
-        look_at_set(fixed_set)
+        look_at_set(fixed_set, config.columns)
     if samples is None:
         return
     refuse_unreadable(samples, "pass what training saved to --samples")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, VanishedError
@@ -24,7 +25,7 @@ from critictui.run.facts import RunSnapshot
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Job, JobKind
-from critictui.scoring.order import usual_fixed_set
+from critictui.scoring.order import reading_options, tokenizer_of, usual_fixed_set
 from critictui.scoring.read_set import read_fixed_set
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.recipe_choice import choose_recipe
@@ -51,6 +52,8 @@ class Subject:
     recipe: Mapping[str, object]
     recipe_reason: str = ""
     """Why this recipe, where nobody asked for it and it is not the usual one."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """How checkpoint and fixed set are read: `tokenizer`, `columns`."""
 
 
 def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_dir: Path | None = None) -> Subject:
@@ -65,7 +68,7 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
     scores = tuple(ResultsFolder(run_dir).poll())
     chosen = choose_recipe(config.recipe, checkpoint.path)
     try:
-        found, problem = audit(checkpoint), ""
+        found, problem = audit(checkpoint, tokenizer_of(run_dir, config)), ""
     except CheckpointError as error:
         found, problem = None, str(error)
     return Subject(
@@ -78,6 +81,7 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
         fixed_set=fixed_set or usual_fixed_set(run_dir, config, scores),
         recipe=chosen.recipe.to_dict(),
         recipe_reason=chosen.reason,
+        options=reading_options(run_dir, config),
     )
 
 
@@ -129,7 +133,7 @@ def job(kind: JobKind, subject: Subject, device: str, **options: object) -> Job:
         fixed_set=str(subject.fixed_set or ""),
         recipe=subject.recipe,
         device=device,
-        options=options,
+        options={**subject.options, **options},
     )
 
 
@@ -196,7 +200,7 @@ def case_of(
         claimed=question.claim is not None,
         score=score,
         audit=subject.audit if subject is not None else None,
-        fixed_set=_read_set(subject.fixed_set if subject is not None else None),
+        fixed_set=_read_set(subject) if subject is not None else None,
         simulation=simulation,
         replay=replay,
         script=question.script,
@@ -224,11 +228,12 @@ def _claim_from(score: ScoreResult | None, simulation: Simulation | None) -> Cla
     return Claim(real.d_acc, real.margin, real.teacher, real.student, real.pairs, "scored for this explanation")
 
 
-def _read_set(path: Path | None) -> FixedSet | None:
-    if path is None:
+def _read_set(subject: Subject) -> FixedSet | None:
+    if subject.fixed_set is None:
         return None
+    columns: Any = subject.options.get("columns")
     try:
-        return read_fixed_set(path)
+        return read_fixed_set(subject.fixed_set, columns=columns)
     except ScoringError:
         return None
 

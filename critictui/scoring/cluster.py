@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from critictui.config import Config
 from critictui.scoring.client import worker_environment
@@ -207,6 +207,7 @@ def _result(order: Order, job: Submitted, ended: str, stop: threading.Event, pac
 def job_script(order: Order, *, gpu: bool) -> str:
     """The shell script that a node runs: it looks whether the node sees what it needs, then scores."""
     job = order.job
+    columns: Any = job.options.get("columns") or {}
     needed = " ".join(shlex.quote(path) for path in (sys.executable, job.run_dir, job.checkpoint, job.fixed_set))
     command = [
         *(sys.executable, "-P", "-m", "critictui", "score", job.checkpoint),
@@ -216,6 +217,8 @@ def job_script(order: Order, *, gpu: bool) -> str:
         *("--launch", "local", "--json"),
         *(("--read-only",) if job.options.get("read_only") else ()),
         *(("--share-gpu",) if job.options.get("share_gpu") else ()),
+        *(("--tokenizer", str(job.options["tokenizer"])) if job.options.get("tokenizer") else ()),
+        *(f"--column={name}={column}" for name, column in sorted(columns.items())),
     ]
     return (
         "#!/bin/sh\n"

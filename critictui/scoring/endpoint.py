@@ -38,7 +38,7 @@ class Sampling:
 
 
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "temperature": (lambda x: 0 <= x < math.inf, "0 or more"),
+    "temperature": (lambda x: x >= 0, "0 or more"),
     "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
     "top_k": (lambda x: x >= 0, "0 or more"),
     "max_new_tokens": (lambda x: x >= 1, "1 or more"),
@@ -53,6 +53,8 @@ def refuse_odd(values: Mapping[str, object]) -> None:
     """Raise ScoringError for a number that no set can be made with, named as its flag; None was not given."""
     for name, (fits, words) in _RANGES.items():
         value = values.get(name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ScoringError(f"--{name.replace('_', '-')} {value}: not a finite number")
         if isinstance(value, (int, float)) and not fits(value):
             raise ScoringError(f"--{name.replace('_', '-')} {value}: must be {words}")
 

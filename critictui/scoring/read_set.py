@@ -291,7 +291,9 @@ def _one_row(
         if name not in found:
             there = next((column for column in usual if column in row), None)
             if there is None:
-                raise RowError(f"column {' or '.join(map(repr, usual))} is missing")
+                has = ", ".join(map(str, list(row)[:12]))
+                said = f"column {' or '.join(map(repr, usual))} is missing; there are {has}"
+                raise RowError(f"{said}; name it with --column {name}=NAME")
             found[name] = there
         elif found[name] not in row:
             raise RowError(f"column {found[name]!r} is missing")

@@ -7,21 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from critictui.checkpoint.beside import tokenizer_folder
+from critictui.checkpoint.beside import require_tokenizer
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError
 from critictui.worker.backbone import offline
-
-
-def _folder(checkpoint: Checkpoint, override: Path | None) -> Path:
-    found = tokenizer_folder(checkpoint.path, override)
-    if found is not None:
-        return found
-    if override is not None:
-        raise CheckpointError(f"{override / 'tokenizer.json'}: there is no tokenizer; give a folder that has one")
-    raise CheckpointError(
-        f"{checkpoint.path / 'tokenizer.json'}: the checkpoint has no tokenizer; copy the base model's tokenizer files "
-        "there or name its folder with --tokenizer"
-    )
 
 
 def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Path | None = None) -> Any:
@@ -30,7 +18,7 @@ def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Pat
     vocabulary: rows of the embedding; a tokenizer with a greater id is another model's and is refused.
     Raises CheckpointError that names the folder.
     """
-    folder = _folder(checkpoint, override)
+    folder = require_tokenizer(checkpoint.path, override)
     tokenizer = read_tokenizer(folder)
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if vocabulary is not None and highest >= vocabulary:

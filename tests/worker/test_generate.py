@@ -284,7 +284,7 @@ def test_a_partial_set_of_other_parameters_is_not_mixed_in(tmp_path: Path, data:
         ({"endpoint": "http://x"}, "once"),
         ({"sampling": {"top_p": 0.0}}, "--top-p 0.0: must be above 0 and at most 1"),
         ({"sampling": {"seed": -1}}, "--seed -1: must be 0 or more"),
-        ({"sampling": {"temperature": float("nan")}}, "--temperature nan: must be 0 or more"),
+        ({"sampling": {"temperature": float("nan")}}, "--temperature nan: not a finite number"),
         ({"sampling": {"max_new_tokens": 0}}, "--max-new-tokens 0: must be 1 or more"),
     ],
 )
