@@ -54,13 +54,13 @@ def check(target: Path, config: Config) -> dict[str, object]:
         "updated": _stamp(run.last_change),
         "verdict": judgement.verdict,
         "metrics": _metrics(run),
-        "known_as": {name: _text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
         "alerts": [alert_json(alert) for alert in judgement.alerts],
-        "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
         "skipped": [
             {"file": _text(s.file), "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
             for s in run.skipped
         ],
+        "known_as": {name: _text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
+        "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
         "notices": [_text(notice) for notice in (*_nothing(run), *run.notices)],
     }
 

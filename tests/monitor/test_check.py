@@ -49,6 +49,10 @@ def test_the_report_has_the_contracts_fields(
     write_steps(run_dir, 1, 30)
     (run_dir / "train.log").open("a").write("step:31 - critic/d_acc:nan - flag:True\n")
     report = check(run_dir, Config())
+    contract = "schema run state step updated verdict metrics alerts skipped"
+    page = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text()
+    assert " ".join(list(report)[:9]) == contract
+    assert [key for key in list(report)[9:] if f"`{key}`" not in page] == []
     assert report["schema"] == 1
     assert report["step"] == 31
     assert report["verdict"] == "critical"

@@ -492,6 +492,8 @@ def test_the_job_saves_what_it_found_and_compares_with_the_last_checkpoint(
     assert newest.series == results[0].series
     hashes = {name: json.loads((run / "fixed_set.jsonl").open().readline())[name] for name in (TOKENIZER, TEMPLATE)}
     assert {name: newest.extra[name] for name in hashes} == hashes
+    page = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text()
+    assert [key for key in newest.extra if f"`{key}`" not in page] == []
     rows = read_rows(newest)
     assert len(rows) == newest.fixed_set.prompts + newest.fixed_set.pairs
     assert np.mean([r.score for r in rows if r.role == "teacher"]) == pytest.approx(newest.teacher_score_mean)
