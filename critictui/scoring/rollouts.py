@@ -83,10 +83,11 @@ class _Known:
 
 
 def usual_renderings(prompt: Prompt) -> Iterator[str]:
-    """A prompt as it is, and as ChatML, Llama's and Gemma's templates give it when special tokens are left out."""
+    """A prompt as it is, as ChatML, and as ChatML, Llama's and Gemma's templates give it without special tokens."""
     turns = [("user", prompt)] if isinstance(prompt, str) else [(m.role, m.content) for m in prompt]
     if len(turns) == 1:
         yield turns[0][1]
+    yield "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns) + "<|im_start|>assistant"
     yield " ".join(f"{role}\n{content}" for role, content in turns) + "\nassistant"
     yield "".join(f"{role}\n{content.strip()}" for role, content in turns) + "assistant"
     yield " ".join(f"{'model' if role == 'assistant' else role}\n{content}" for role, content in turns) + "\nmodel"

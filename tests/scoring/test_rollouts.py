@@ -70,6 +70,7 @@ def test_rows_of_one_prompt_share_nothing_twice(tmp_path: Path) -> None:
     [
         "what is it ?",
         "user\nwhat is it ?\nassistant\n",
+        "<|im_start|>user\nwhat is it ?<|im_end|>\n<|im_start|>assistant\n",
         "system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\nuser\nwhat is it ?\nassistant\n",
         "system\n\nCutting Knowledge Date: December 2023\n\nuser\n\nwhat is it ?assistant\n\n",
         "user\nwhat is it ?\nmodel\n",
