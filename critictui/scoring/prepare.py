@@ -101,7 +101,10 @@ def _bar() -> Iterator[Callable[[JobMessage], None]]:
 
         def tell(message: JobMessage) -> None:
             if isinstance(message, Progress):
-                bar.label = message.message if message.message.startswith("retry ") else message.phase
+                said = message.message if message.message.startswith("retry ") else message.phase
+                if said != bar.label:
+                    bar.label = said
+                    bar.render_progress()  # also where nothing was done since
                 share = message.done / message.total if message.total > 0 else 0.0
                 bar.update(max(0, int(1000 * share) - bar.pos) if message.phase in {"generate", "import"} else 0)
 

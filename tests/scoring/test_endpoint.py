@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -149,6 +150,24 @@ def test_each_wait_is_told(server: Server) -> None:
     endpoint = Endpoint(server.url, pause=lambda _: None, say=said.append)
     list(answers(endpoint, rows, Sampling(responses=1), at_once=1))
     assert said == ["retry 2 of 6 in 1 s: 503", "retry 3 of 6 in 2 s: 503"]
+
+
+def test_a_wait_is_seen_in_the_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from critictui.scoring import prepare
+    from critictui.scoring.jobs import Progress
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    with prepare._bar() as tell:
+        tell(Progress("generate", 1, 4))
+        tell(Progress("generate", 1, 4, message="retry 2 of 6 in 4 s: 503"))
+        assert screen.getvalue().count("retry 2 of 6 in 4 s: 503  [") == 1
+        tell(Progress("generate", 2, 4))
+    assert "generate  [" in screen.getvalue().rpartition("retry")[2]
 
 
 def test_a_response_that_was_cut_before_any_text_is_an_empty_one(server: Server) -> None:
