@@ -26,7 +26,7 @@ VIEWS: list[BindingType] = [
     Binding("E", "app.evaluate('scores')", "Scores", id="run.scores", tooltip="Every score of this run, and its pairs"),
     Binding("m", "app.open('metrics')", "Metrics", id="run.metrics", tooltip="Every metric as a small chart"),
     Binding("slash", "app.open('filter')", "Filter", id="run.filter", tooltip="Find metrics by name"),
-    Binding("a", "app.open('alerts')", "Alerts", id="run.alerts", tooltip="The worst alert in detail"),
+    Binding("a", "app.open('alerts')", "Alerts", id="run.alerts", tooltip="Every alert, worst first"),
     Binding("c", "app.open('checkpoints')", "Checkpoints", id="run.checkpoints", tooltip="All checkpoints and scores"),
     Binding("l", "app.open('log')", "Log", id="run.log", tooltip="The console log"),
     Binding("i", "app.open('facts')", "Facts", id="run.facts", tooltip="Files, sessions, what was skipped and why"),
@@ -65,11 +65,11 @@ CHART: list[BindingType] = [
 
 ALERT: list[BindingType] = [
     Binding("escape", "back", "Back", id="app.back", tooltip="One step back", priority=True),
+    Binding("n", "neighbour(1)", "Next", id="alert.next", tooltip="The next alert of the list"),
+    Binding("p,N", "neighbour(-1)", "Previous", id="alert.previous", tooltip="The alert before it"),
     Binding("a", "acknowledge", "Acknowledge", id="alert.acknowledge", tooltip="Seen; it stays in the list"),
     Binding("z", "snooze", "Snooze 1 h", id="alert.snooze", tooltip="Quiet for an hour"),
     Binding("j", "jump", "Show the step", id="alert.jump", tooltip="The chart, at the step where it began"),
-    Binding("n", "neighbour(1)", "Next alert", id="alert.next"),
-    Binding("N", "neighbour(-1)", "Alert before", id="alert.previous", show=False),
 ]
 
 CHECKPOINTS: list[BindingType] = [

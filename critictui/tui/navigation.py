@@ -181,10 +181,7 @@ class Shell(Supervised, App[None]):
 
     def action_open(self, what: str) -> None:
         """Open a screen by its name."""
-        if what == "alerts":
-            self.open_alert()
-        else:
-            self.open(what)
+        self.open(what)
 
     def action_evaluate(self, what: str) -> None:
         """`score_newest`, `diagnose`, `explain`: functions of the evaluation screens that take the app."""
@@ -249,7 +246,7 @@ class Shell(Supervised, App[None]):
 _SCREENS = {
     "metrics": "Every metric as a small chart",
     "filter": "Find metrics by name",
-    "alerts": "The worst alert in detail",
+    "alerts": "Every alert, worst first",
     "checkpoints": "All checkpoints and their scores",
     "log": "The console log",
     "facts": "Files, sessions, what was skipped and why",
@@ -267,6 +264,10 @@ def _made(what: str, app: Shell) -> Screen[None] | None:
         from critictui.tui.screens.checkpoints import CheckpointScreen
 
         return CheckpointScreen()
+    if what == "alerts":
+        from critictui.tui.screens.alerts import AlertsScreen
+
+        return AlertsScreen()
     if what == "log":
         from critictui.tui.screens.log import LogScreen
 

@@ -254,11 +254,15 @@ def thresholds(main: WatchedRun, metrics: set[str]) -> tuple[Reference, ...]:
 
 _OF_ANOTHER_UNIT = frozenset({"non-finite", "instability", "stalled", "step-regression", "length-bias"})
 """Rules whose threshold is a count, a ratio or a time: on the axis of their metric it has no place."""
+_NOT_OF_THE_METRIC = ("spread-collapse", "critic/score/mean")
+"""How far apart the largest and the smallest score lie has no axis of its own."""
 
 
 def threshold_of(alert: Alert) -> Reference | None:
     """The line across the chart of the alert's metric that the rule drew; None where it drew none there."""
-    if alert.rule in _OF_ANOTHER_UNIT or not math.isfinite(alert.threshold):
+    if alert.rule in _OF_ANOTHER_UNIT or (alert.rule, alert.metric) == _NOT_OF_THE_METRIC:
+        return None
+    if not math.isfinite(alert.threshold):
         return None
     return Reference(alert.threshold, alert.rule, "threshold")
 

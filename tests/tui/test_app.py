@@ -20,6 +20,7 @@ from critictui.tui.chart.widget import Chart
 from critictui.tui.gpu import GpuMemory
 from critictui.tui.messages import GpuRead, SnapshotTaken, TerminalDrained
 from critictui.tui.screens.alert import AlertScreen
+from critictui.tui.screens.alerts import AlertsScreen
 from critictui.tui.screens.chart import ChartScreen
 from critictui.tui.screens.checkpoints import CheckpointScreen
 from critictui.tui.screens.dashboard import Dashboard
@@ -45,7 +46,7 @@ def app_of(pilot: Pilot[None]) -> CriticApp:
 @pytest.mark.parametrize(
     ("key", "screen"),
     [
-        ("m", MetricsScreen), ("slash", MetricsScreen), ("a", AlertScreen), ("c", CheckpointScreen), ("l", LogScreen),
+        ("m", MetricsScreen), ("slash", MetricsScreen), ("a", AlertsScreen), ("c", CheckpointScreen), ("l", LogScreen),
         ("i", FactsScreen), ("r", RunsScreen), ("question_mark", HelpScreen), ("enter", ChartScreen),
         ("4", ChartScreen),
     ],
@@ -134,7 +135,7 @@ async def test_an_equal_snapshot_paints_nothing(
 async def test_acknowledge_and_snooze_tell_the_monitor(showing: Showing, settle: Settle) -> None:
     async with showing() as pilot:
         app = app_of(pilot)
-        await pilot.press("a")
+        await pilot.press("a", "enter")
         await settle(pilot)
         assert isinstance(app.screen, AlertScreen)
         first = app.screen.key
@@ -143,13 +144,13 @@ async def test_acknowledge_and_snooze_tell_the_monitor(showing: Showing, settle:
         second = app.screen.key
         assert first != second
         assert app.monitor.calls == [("acknowledge", first), ("snooze", first, 3600.0), ("acknowledge", second)]  # type: ignore[union-attr]
-        await pilot.press("N")
+        await pilot.press("p")
         assert app.screen.key == first
 
 
 async def test_an_alert_jumps_to_its_step_on_the_full_screen(showing: Showing, settle: Settle) -> None:
     async with showing() as pilot:
-        await pilot.press("a", "j")
+        await pilot.press("a", "enter", "j")
         await settle(pilot)
         assert isinstance(pilot.app.screen, ChartScreen)
         assert pilot.app.screen.query_one(Chart).view.cursor_step == 300

@@ -95,7 +95,8 @@ def _gap(run: RunSnapshot, score: FixedScore, settings: Settings) -> Alert | Non
         step=score.step, value=score.d_acc, threshold=centre,
         message=f"train {centre:.3f}, fixed set {_named(score)}{score.d_acc:.3f} ({score.low:.2f}-{score.high:.2f}) "
         f"at step {score.step}.{seen}",
-        advice="Explain the gap: another score definition, other responses, another head, or memorised prompts.",
+        advice="Press x, or run critictui explain RUN_DIR: it tests the causes (another score definition, other "
+        "responses, another head, memorised prompts) and ranks them.",
         session=_session_at(run, score.step),
         evidence=(("logged", centre), ("fixed set", score.d_acc), ("soft", score.d_acc_soft), ("sigmas", sigmas),
                   ("pairs", float(score.pairs))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -23,10 +24,24 @@ from critictui.tui.widgets.health import quiet_words
 from critictui.tui.widgets.words import Words
 
 _SNOOZE_SECONDS = 3600.0
+_PAGE = "https://github.com/critictui/critictui/blob/main/docs/rules.md"
+_COUNTS = frozenset(
+    {
+        "points",
+        "pairs",
+        "metrics",
+        "spikes",
+        "steps in a row",
+        "steps back",
+        "critical since step",
+        "points still needed",
+    }
+)
+"""Figures of the evidence that are whole numbers."""
 
 
 class AlertScreen(RunScreen):
-    """One alert; n and N walk through all of them."""
+    """One alert; n and p walk through all of them."""
 
     HELP = (
         "One alert. The chart is the metric that the rule judged, with its threshold and the cursor at the step where "
@@ -135,10 +150,38 @@ def alert_words(alert: Alert, main: WatchedRun, glyphs: Glyphs) -> Content:
         plain(alert.advice),
         EMPTY,
         plain(f"since step {alert.since_step}{fired}{resolved}, judged up to step {alert.step}"),
-        plain(f"{alert.metric} = {words.number(alert.value, 4)}, threshold {words.number(alert.threshold, 4)}"),
+        plain(measured(alert)),
     ]
     if alert.evidence:
-        figures = [f"{name} {words.number(value, 4)}" for name, value in alert.evidence]
+        figures = [f"{name} {_figure(name, value)}" for name, value in alert.evidence]
         said.append(plain(", ".join(figures), "$foreground-muted"))
-    said.append(plain(f"More about this rule: docs/rules.md#{alert.rule}", "$foreground-muted"))
+    said.append(plain(f"More about this rule: {_PAGE}#{alert.rule}", "$foreground-muted"))
     return lines(said)
+
+
+def measured(alert: Alert) -> str:
+    """What the rule compared with what, by the names of the two: not every rule holds its metric against a limit."""
+    value, other = words.number(alert.value, 4), words.number(alert.threshold, 4)
+    match alert.rule:
+        case "non-finite":
+            return f"{alert.metric} = {value}"
+        case "generalisation-gap":
+            return f"d_acc on the fixed set {words.share(alert.value)}, in training {words.share(alert.threshold)}"
+        case "step-change":
+            return f"{alert.metric} before {other}, after {value}"
+        case "length-bias":
+            return f"rank correlation of score and length {value}, threshold {other}"
+        case "spread-collapse" if alert.metric == "critic/score/mean":
+            return f"largest less smallest score of a step {value}, threshold {other}"
+        case "stalled" if not alert.metric:
+            return f"seconds without a change {value}, threshold {other}"
+        case "step-regression":
+            return f"{alert.value:,.0f} steps back, {alert.threshold:,.0f} are usual where a run resumes"
+        case _:
+            return f"{alert.metric} = {value}, threshold {other}"
+
+
+def _figure(name: str, value: float) -> str:
+    """Counts and steps are whole numbers."""
+    whole = name in _COUNTS and math.isfinite(value)
+    return f"{value:,.0f}" if whole else words.number(value, 4)
