@@ -179,9 +179,10 @@ def export(target: Path, config_file: Path | None, fmt: str | None, output: Path
     """Every scalar as a table. TARGET: a run directory, or one file."""
     from critictui.reports.export import export as write
     from critictui.reports.export import format_of, said_of_losses
+    from critictui.run.text import sanitise_line
 
-    lost = write(_run_at(target), format_of(fmt, output), output, everything, _settings(target, config_file))
-    _notes(said_of_losses(lost))
+    run = write(_run_at(target), format_of(fmt, output), output, everything, _settings(target, config_file))
+    _notes((*said_of_losses(run.skipped), *(sanitise_line(notice, 600) for notice in run.notices)))
 
 
 @cli.command()

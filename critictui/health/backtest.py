@@ -13,6 +13,7 @@ from critictui.health.judge import judge_all
 from critictui.health.settings import DEFAULTS, RULES, Threshold
 from critictui.run.facts import RunSnapshot
 from critictui.run.reader import RunReader
+from critictui.run.text import sanitise_line
 
 SCHEMA = 1
 
@@ -82,7 +83,8 @@ def _one(path: Path, config: Config, rule: str | None) -> dict[str, object]:
     alerts = [alert for alert in judge_all(run, config).alerts if alert.state != "pending"]
     chosen = [alert for alert in alerts if rule is None or alert.rule == rule]
     chosen.sort(key=lambda a: (a.session, a.fired_step if a.fired_step is not None else 0, a.rule, a.metric))
-    return {"run": str(path), "steps": steps_of(run), "alerts": [alert.to_json() for alert in chosen]}
+    shown = [alert.to_json() for alert in chosen]
+    return {"run": str(path), "steps": steps_of(run), "alerts": shown, "notices": list(run.notices)}
 
 
 def steps_of(run: RunSnapshot) -> int:
@@ -105,4 +107,5 @@ def as_text(result: Mapping[str, object]) -> str:
                 f"since {alert['since_step']}, {ended}"
             )
             lines.append(f"    {alert['message']}")
+        lines += [f"  note: {sanitise_line(notice, 600)}" for notice in run["notices"]]
     return "\n".join(lines)

@@ -36,8 +36,8 @@ class ExportError(InputError):
 
 def export(
     target: Path, fmt: Format, output: Path | None, everything: bool = False, config: Config | None = None
-) -> tuple[Skipped, ...]:
-    """Write the scalars under `target` to `output`, or to stdout; returns the losses that were counted.
+) -> RunSnapshot:
+    """Write the scalars under `target` to `output`, or to stdout; returns the run, with its losses and notices.
 
     With `everything`, hyper-parameters, text and histograms of the event files follow: in JSONL as lines with a
     `kind`, else in files beside `output`. Raises RunError for a path that is no run, ExportError.
@@ -63,7 +63,7 @@ def export(
         if extra is not None and fmt != "jsonl":
             assert output is not None
             extra.write_beside(output, fmt)
-        return snapshot.skipped
+        return snapshot
     finally:
         reader.close()
 

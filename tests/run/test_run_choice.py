@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from critictui.config import Config
-from critictui.health.backtest import backtest
+from critictui.health.backtest import as_text, backtest
 from critictui.monitor.check import check, render_check
 from critictui.reports.export import export
 from critictui.run.choice import choose, said_of_others
@@ -59,9 +59,11 @@ def test_check_export_backtest_and_a_plain_read_take_the_same_one(
     report = check(nested, Config())
     assert report["step"] == 4
     assert read(nested).step == 4
-    assert backtest([nested], Config())["runs"][0]["steps"] == 4  # type: ignore[index]
+    past = backtest([nested], Config())
+    assert past["runs"][0]["steps"] == 4  # type: ignore[index]
+    assert "note: 1 other run lies below" in as_text(past)
     table = tmp_path_factory.mktemp("out") / "table.csv"
-    export(nested, "csv", table)
+    assert any("1 other run" in notice for notice in export(nested, "csv", table).notices)
     assert len(table.read_text().splitlines()) == 5
     said = render_check(report)
     assert "1 other run lies below and is not in these numbers: snapshot" in said
