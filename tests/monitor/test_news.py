@@ -58,4 +58,6 @@ def test_a_collapse_is_one_message_however_many_rules_see_it(recorded_run: Calla
     for alert in sorted(alerts, key=lambda alert: alert.fired_step or 0):  # as they fire, one by one
         shown.append(alert)
         told += news_in([alert], shown)
-    assert [(news.alert.rule, news.alert.fired_step) for news in told] == [("margin-collapse", 125)]
+    assert len(shown) >= 3
+    (news,) = told
+    assert news.alert == shown[0]  # whichever rule saw it first
