@@ -61,6 +61,8 @@ class Machine:
     def restart(self) -> None:
         """Forget everything."""
         self.key: Key = BEGINNING
+        self.previous: Key = BEGINNING
+        """The row before the last one."""
         self.context = Context(self._config, self.settings, self._extra)
         self.rules: list[Rule] = []
         self._marks: list[_Mark] = []
@@ -140,7 +142,7 @@ class Machine:
         context.take(row, epochs)
         for rule in self.rules:
             rule.step(context)
-        self.key = row.key
+        self.previous, self.key = self.key, row.key
         self._played += 1
 
     def _begin_session(self, row: Row) -> None:
@@ -189,8 +191,9 @@ class Judge:
             return
         machine = self._machine
         if start <= machine.key:
+            previous = machine.previous
             after = machine.rewind(start)
-            if rows is None or (rows and rows[0].key > start):
+            if rows is None or after != previous:  # the mark lies further back than the row that has grown
                 rows = self._feed.rows(run, after)
         elif rows is None:
             rows = self._feed.rows(run, machine.key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from benchmarks.detection.generator import Shape, faulty, generate, snapshot_of
@@ -39,3 +41,13 @@ def test_the_first_step_of_a_session_is_judged_with_that_session() -> None:
         missing = judge_all(snapshot_of(columns, np.arange(1, 121), session, until=end), Config()).waiting
         said = {w.needs for w in missing if w.rule == "decline"}
         assert said == ({f"needs {needs} more steps"} if needs else set()), end
+
+
+def test_a_last_step_that_goes_on_growing_loses_none_of_those_before_it() -> None:
+    accuracy = 0.76 + 0.02 * np.random.default_rng(1).standard_normal(20)
+    run = snapshot_of({m.D_ACC: accuracy}, np.arange(1, 21))
+    late = snapshot_of({"val/accuracy": np.array([0.7])}, np.array([20]))
+    judge = Judge(Config())
+    judge.update(run)
+    grown = replace(run, series={**run.series, **late.series})
+    assert judge.update(grown) == judge_all(grown, Config())
