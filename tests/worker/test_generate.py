@@ -417,8 +417,11 @@ def test_rollouts_are_told_by_the_template_of_a_named_tokenizer(
     assert [p.id for p in read_fixed_set(tmp_path / "a").prompts] == ["0", "1"]
     prepare_job.run(job(data, tmp_path / "b", Path(), tokenizer=str(student_path), **options), lambda _: None)
     assert [p.id for p in read_fixed_set(tmp_path / "b").prompts] == ["2"]
+    prepare_job.run(job(data, tmp_path / "c", Path(), **options), lambda _: None)  # ChatML is known without it
+    assert [p.id for p in read_fixed_set(tmp_path / "c").prompts] == ["2"]
+    (folder / "1.jsonl").write_text("".join(json.dumps({"input": t, "output": "o"}) + "\n" for t in texts[:2]))
     with pytest.raises(ScoringError, match="--tokenizer"):
-        prepare_job.run(job(data, tmp_path / "c", Path(), **options), lambda _: None)
+        prepare_job.run(job(data, tmp_path / "d", Path(), **options), lambda _: None)
 
 
 def test_a_model_that_is_not_the_same_in_every_lane_is_found_out(
