@@ -183,7 +183,8 @@ class CriticApp(Shell):
         self._frame = None
         if self._waiting is None or self.paused:
             return
-        self.snapshot, self._waiting = self._waiting, None
+        taken, self._waiting = self._waiting, None
+        self.snapshot = taken if self.bench is None else self.bench.with_unsaved(taken)
         if self.snapshot.main is not None and self.snapshot.main.run.series:
             self._painted = time.monotonic()  # the first chart never waits for the frame before it
         self.tell_screen(self.snapshot)

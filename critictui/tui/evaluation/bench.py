@@ -6,16 +6,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from critictui.errors import InputError
 from critictui.scoring.client import Patience, run_job
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.tui.evaluation.plan import run_dir_of
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.supervised import Reporter
 
 if TYPE_CHECKING:
+    from critictui.monitor.snapshot import Snapshot
     from critictui.scoring.cluster import Cluster
     from critictui.scoring.order import Order
     from critictui.tui.evaluation.auto import AutoScore
@@ -90,6 +92,8 @@ class Bench:
         self.waiting: Task | None = None
         self.last: tuple[Task, Ended] | None = None
         """The task that ended last, and how."""
+        self.failed: dict[tuple[object, ...], Ended] = {}
+        """Scores that ended without a result, by what was asked, until the next try."""
         self.command: Sequence[str] = ()
         """A worker other than ours, for tests."""
         self.patience = Patience()
@@ -161,7 +165,30 @@ class Bench:
         except TimeoutError:
             return
 
+    def failure_of(self, key: tuple[object, ...]) -> str:
+        """`failed: the worker died: SIGKILL ...`; empty where the last try ended well, or there was none."""
+        ended = self.failed.get(key)
+        if ended is None:
+            return ""
+        return "score cancelled" if ended.cancelled else f"failed: {ended.first.partition(': ')[2] or ended.first}"
+
+    def with_unsaved(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the scores that are only in memory: they have their row and their point like any other."""
+        kept = self.unsaved.kept if self.unsaved is not None else ()
+        main = snapshot.main
+        if main is None:
+            return snapshot
+        saved = [score for score in main.scores if score.path is not None]
+        run_dir = run_dir_of(main).absolute()
+        more = [k.result for k in kept if k.run_dir.absolute() == run_dir]
+        if not more and len(saved) == len(main.scores):
+            return snapshot
+        scores = sorted([*saved, *more], key=lambda s: -1 if s.step is None else s.step)
+        watched = (replace(main, scores=tuple(scores)), *snapshot.watched[1:])
+        return replace(snapshot, watched=watched)
+
     def _start(self, task: Task) -> None:
+        self.failed.pop(task.key, None)
         self._cancel = asyncio.Event()
         self._idle.clear()
         self.running = Running(task)
@@ -174,6 +201,8 @@ class Bench:
             ended = await self._attempt(task)
         finally:
             self.running, self.last = None, (task, ended)
+            if task.kind == "score" and not ended.good:
+                self.failed[task.key] = ended
             follower, self.waiting = self.waiting, None
             self._idle.set()
             if not self._closing:
@@ -181,6 +210,13 @@ class Bench:
                 if follower is not None:
                     self._start(follower)
                 self._tell()
+                self.renew()
+
+    def renew(self) -> None:
+        """Another score in memory, or another failure: the screen on top shows it."""
+        if self._app.snapshot is not None:
+            self._app.snapshot = self.with_unsaved(self._app.snapshot)
+            self._app.tell_screen(self._app.snapshot)
 
     async def _attempt(self, task: Task) -> Ended:
         try:

@@ -99,7 +99,6 @@ def _pair(value: object) -> tuple[float, float]:
     return math.nan, math.nan
 
 
-def history(scores: Sequence[ScoreResult], unsaved: Sequence[ScoreResult]) -> list[ScoreResult]:
-    """Newest step first; what is not saved yet stands before what is."""
-    every = [*unsaved, *reversed(scores)]
-    return sorted(every, key=lambda s: -(s.step if s.step is not None else -1))
+def history(scores: Sequence[ScoreResult]) -> list[ScoreResult]:
+    """Newest step first; of one step the newest first."""
+    return sorted(scores, key=lambda s: s.step if s.step is not None else -1)[::-1]

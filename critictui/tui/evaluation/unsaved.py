@@ -70,6 +70,8 @@ class Unsaved:
             self._app.say(f"the score of step {kept.result.step} cannot be saved: {error}", "error")
             return
         self.kept = tuple(k for k in self.kept if k is not kept)
+        if self._app.bench is not None:
+            self._app.bench.renew()
         self._app.say(f"the score of step {kept.result.step} is saved now: {path}")
         if self._app.monitor is not None:
             self._app.monitor.wake()

@@ -63,14 +63,16 @@ class CheckpointScreen(RunScreen):
             self.action_score()
 
     def _show_facts(self, main: WatchedRun) -> None:
-        chosen = self.query_one("#all-checkpoints", CheckpointPanel).chosen
+        panel = self.query_one("#all-checkpoints", CheckpointPanel)
+        chosen = panel.chosen
         facts = self.query_one("#checkpoint-facts", Words)
         if chosen is None:
             set_title(facts, plain("nothing chosen"))
             facts.say(plain(f"No checkpoint: {none_yet(main)}.", "$foreground-muted"))
             return
         set_title(facts, plain(f"step {chosen.step}" if chosen.step is not None else chosen.path.name))
-        facts.say(checkpoint_facts(main, chosen, self.size.width - 2, self.shell.glyphs, self.shell.now()))
+        said = checkpoint_facts(main, chosen, self.size.width - 2, self.shell.glyphs, self.shell.now())
+        facts.say(lines([said, plain(f"score {panel.failure}", "$text-error")]) if panel.failure else said)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Scoring is offered where it is installed."""
@@ -144,7 +146,8 @@ def checkpoint_facts(main: WatchedRun, chosen: Checkpoint, width: int, glyphs: G
         rows.append(
             plain(
                 f"d_acc {words.share(score.d_acc)} ({words.share(low)} to {words.share(high)}), "
-                f"margin {words.number(score.score_diff)}, {words.count(score.pairs, 'pair')}, {score.series}"
+                f"margin {words.number(score.score_diff)}, {words.count(score.pairs, 'pair')}, "
+                f"{score.series if score.path is not None else 'not saved: kept in memory, and tried again'}"
             )
         )
     return lines(rows)

@@ -67,7 +67,7 @@ class ScoresScreen(RunScreen):
         bench = self.shell.bench
         kept = bench.unsaved.kept if bench is not None and bench.unsaved is not None else ()
         before = self._chosen()
-        self._scores = history(snapshot.main.scores, [k.result for k in kept])
+        self._scores = history(snapshot.main.scores)
         self._rows = {id(k.result): k.rows for k in kept}
         panel = self.query_one("#scores", ScoreRows)
         panel.show(self._line, max(len(self._scores), 1), index=self._index_of(before))
@@ -101,16 +101,15 @@ class ScoresScreen(RunScreen):
             self.query_one("#score-facts", Words).say(score_facts(chosen, self.shell.glyphs))
 
     def _show_problem(self) -> None:
-        """The last score's failure, until another one ends well."""
+        """Every checkpoint whose last try failed, the newest failure in full."""
         bench = self.shell.bench
-        last = bench.last if bench is not None else None
+        failed = list(reversed(bench.failed.values())) if bench is not None else []
         problem = self.query_one("#score-problem", Words)
-        bad = last is not None and last[0].kind == "score" and not last[1].good
-        problem.display = bad
-        if last is not None and bad:
-            first, _, rest = last[1].said.partition("\n")
-            said = [plain(f"{self.shell.glyphs.critical} {first}", "$text-error")]
-            problem.say(lines([*said, passage(rest, "$foreground-muted")]) if rest else lines([*said, EMPTY]))
+        problem.display = bool(failed)
+        if failed:
+            said = [plain(f"{self.shell.glyphs.critical} {ended.first}", "$text-error") for ended in failed]
+            rest = failed[0].said.partition("\n")[2]
+            problem.say(lines([said[0], passage(rest, "$foreground-muted") if rest else EMPTY, *said[1:]]))
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
         """Another score."""

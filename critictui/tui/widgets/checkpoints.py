@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from critictui.checkpoint.checkpoint import Audit, Checkpoint
     from critictui.monitor.snapshot import WatchedRun
     from critictui.scoring.result import ScoreResult
+    from critictui.tui.evaluation.bench import Bench
 
 _STYLES = {
     "complete": "$text-success",
@@ -50,11 +52,16 @@ class CheckpointPanel(Rows):
         self._glyphs = glyphs
         self._watched: WatchedRun | None = None
         self._places: tuple[str, ...] = ()
+        self._failed: Mapping[Path, str] = {}
+        """How the last try of a score failed, in words, where it did."""
 
     def show_run(self, watched: WatchedRun) -> None:
         """Show the checkpoints of this run."""
         self._watched = watched
         self._places = places_of(watched)
+        bench: Bench | None = getattr(self.app, "bench", None)
+        paths = [checkpoint.path for checkpoint in watched.checkpoints] if bench is not None and bench.failed else []
+        self._failed = {path: bench.failure_of(("score", path)) for path in paths} if bench is not None else {}
         self.show(self._line, max(len(watched.checkpoints), 1))
 
     @property
@@ -70,7 +77,12 @@ class CheckpointPanel(Rows):
             return plain(said, "$foreground-muted")
         if index >= len(self._watched.checkpoints):
             return plain("")
-        return checkpoint_line(self._watched, index, self._places, width, self._glyphs)
+        return checkpoint_line(self._watched, index, self._places, width, self._glyphs, failed=self._failed)
+
+    @property
+    def failure(self) -> str:
+        """How the last try of a score of the one under the cursor failed; empty where it did not."""
+        return self._failed.get(self.chosen.path, "") if self.chosen is not None else ""
 
 
 def none_yet(main: WatchedRun) -> str:
@@ -95,15 +107,27 @@ def _place(checkpoint: Checkpoint, run: Path) -> str:
     return "/".join(part for part in parts if checkpoint.step is None or not _STEP_FOLDER.match(part)) or "."
 
 
-def checkpoint_line(watched: WatchedRun, index: int, places: Sequence[str], width: int, glyphs: Glyphs) -> Content:
+def checkpoint_line(
+    watched: WatchedRun,
+    index: int,
+    places: Sequence[str],
+    width: int,
+    glyphs: Glyphs,
+    *,
+    failed: Mapping[Path, str] = MappingProxyType({}),
+) -> Content:
     """`   310  complete     27.5 G  scored 0.741 ± 0.040`, and why it is not complete, or not to be trusted.
 
-    `places`: of all checkpoints, where their steps do not tell them apart.
+    `places`: of all checkpoints, where their steps do not tell them apart. `failed`: how a score's last try failed.
     """
     checkpoint = watched.checkpoints[index]
     step = f"{checkpoint.step}" if checkpoint.step is not None else glyphs.dash
     doubt = doubt_of(watched, checkpoint)
     tail = plain(doubt, "$text-error") if doubt else score_words(watched, checkpoint, glyphs)
+    failure = failed.get(checkpoint.path, "")
+    if failure:
+        more = doubt or scores_of(watched, checkpoint)
+        tail = joined((failure, "$text-error"), "  ", tail) if more else plain(failure, "$text-error")
     if checkpoint.reason:
         reason = (checkpoint.reason, "$text-warning")
         tail = joined(reason, "  ", tail) if tail.plain else plain(*reason)
@@ -159,4 +183,5 @@ def score_words(watched: WatchedRun, checkpoint: Checkpoint, glyphs: Glyphs) -> 
         return plain("not scored" if checkpoint.state == "complete" else "", "$foreground-muted")
     score = scores[-1]
     half = (score.interval[1] - score.interval[0]) / 2
-    return plain(f"scored {words.share(score.d_acc)} {glyphs.plus_minus}{words.share(half)}")
+    saved = "" if score.path is not None else ", not saved"
+    return plain(f"scored {words.share(score.d_acc)} {glyphs.plus_minus}{words.share(half)}{saved}")

@@ -208,6 +208,7 @@ def write_critic(folder: Path) -> Path:
     encoded = json.dumps(header).encode()
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
+    (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(
         json.dumps({"model_type": "qwen2", "hidden_size": hidden, "vocab_size": vocabulary, "num_labels": 1})
     )

@@ -40,6 +40,7 @@ from critictui.tui.evaluation.scoring import failure
 from critictui.tui.glyphs import UNICODE
 from critictui.tui.gpu import GpuWatch
 from critictui.tui.messages import SnapshotTaken
+from critictui.tui.panels import fixed_points
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.screens.score_dialog import ScoreDialog, device_words, plan_words
 from critictui.tui.screens.scores import ScoresScreen
@@ -84,7 +85,7 @@ def a_result(step: int = 310, wins: int = 30) -> tuple[dict[str, object], list[R
     return result_to_json(result), rows
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 40.0) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for a condition while the app goes on."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -435,6 +436,16 @@ async def test_a_failure_is_said_and_the_next_e_works(
         await press_e_and_start(pilot)
         await until(pilot, lambda: bench.last is not None)
         await until(pilot, lambda: said in toasts(app))
+        app._notifications.clear()
+        app.post_message(SnapshotTaken(dataclasses.replace(case.snapshot, version=99)))
+        await settle(pilot)
+        assert "failed: " in text_of(app)
+        assert "not scored" not in text_of(app)
+        await pilot.press("c")
+        await settle(pilot)
+        assert said in text_of(app).replace("\n", " ")
+        await pilot.press("escape")
+        await settle(pilot)
         await pilot.press("E")
         await settle(pilot)
         assert isinstance(app.screen, ScoresScreen)
@@ -478,6 +489,11 @@ async def test_a_score_that_no_disk_takes_is_kept_shown_and_saved_later(
         assert bench.unsaved is not None
         await bench.unsaved.retry()
         assert len(bench.unsaved.kept) == 1
+        await settle(pilot)
+        assert "scored 0.750 ±0.138, not saved" in text_of(app)
+        assert app.snapshot is not None
+        assert app.snapshot.main is not None
+        assert [(p.step, p.value) for p in fixed_points(app.snapshot.main, "d_acc")] == [(310, 0.75)]
         await pilot.press("E")
         await settle(pilot)
         assert "not saved" in text_of(app)
@@ -492,6 +508,32 @@ async def test_a_score_that_no_disk_takes_is_kept_shown_and_saved_later(
         state.unlink()
     saved = ResultsFolder(case.run).poll()
     assert [s.d_acc for s in saved] == [0.75]
+
+
+async def test_a_failure_stays_with_its_checkpoint_while_another_one_is_scored(
+    case: Case, showing: Showing, text_of: TextOf, worker: Worker, settle: Settle
+) -> None:
+    async with showing(case.snapshot, (120, 36)) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker("progress(); signal.pause()")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.running is not None and bench.running.progress is not None)
+        await pilot.press("C")
+        await until(pilot, lambda: bench.last is not None)
+        await settle(pilot)
+        assert "score cancelled" in text_of(app)
+
+        async def good(run: RunJob) -> Ended:
+            return Ended(good=True, said="well")
+
+        bench.offer(Task("score", ("score", Path("another")), "scoring another", good))
+        await until(pilot, lambda: bench.last is not None and bench.last[1].good)
+        await settle(pilot)
+        assert "score cancelled" in text_of(app)
+        await pilot.press("E")
+        await settle(pilot)
+        assert "scoring step 310: cancelled" in text_of(app)
 
 
 def test_a_cancelled_worker_is_no_failure() -> None:
