@@ -82,6 +82,7 @@ CHECKPOINTS: list[BindingType] = [
 SCORE_DIALOG: list[BindingType] = [
     Binding("enter", "screen.start", "Start", id="score.start", tooltip="Begin, on the chosen device"),
     Binding("s", "screen.share", "Share GPU", id="score.share", tooltip="Take a GPU that training is on: your risk"),
+    Binding("C", "app.cancel_work", "Cancel", id="work.cancel", tooltip="End what the worker does; what waits is next"),
     Binding("escape,q", "screen.dismiss", "Close", id="score.close"),
 ]
 

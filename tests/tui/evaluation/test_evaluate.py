@@ -118,6 +118,20 @@ async def press_e_and_start(pilot: Pilot[None]) -> None:
     await until(pilot, lambda: not isinstance(pilot.app.screen, ScoreDialog))
 
 
+async def test_c_cancels_while_the_dialogue_is_open(case: Case, showing: Showing, worker: Worker) -> None:
+    async with showing(case.snapshot) as pilot:
+        bench = bench_of(app_of(pilot))
+        bench.command = worker("progress(); signal.pause()")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.running is not None and bench.running.progress is not None)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ScoreDialog))
+        await pilot.press("C")
+        await until(pilot, lambda: bench.last is not None)
+        assert bench.last is not None
+        assert bench.last[1].cancelled
+
+
 # --- before it starts
 
 
