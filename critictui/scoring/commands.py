@@ -92,7 +92,7 @@ def _number(text: str) -> float:
 
 
 def score_once(target: Path, config: Config, fixed_set: Path | None, how: How) -> int:
-    """Score, print, exit status 0. Raises InputError (2), JobFailedError (3)."""
+    """Score, print, exit status 0; 3 where the score could not be saved. Raises InputError (2), JobFailedError (3)."""
     cluster = cluster_of(config)
     order = _order(target, config, fixed_set, how, cluster)
     finished = require_finished(_made(order, cluster, how))
@@ -101,7 +101,17 @@ def score_once(target: Path, config: Config, fixed_set: Path | None, how: How) -
         how.print_json(_without_rows(finished))
     else:
         _show(finished)
-    return 0
+    return _kept(finished, Path(order.job.run_dir))
+
+
+def _kept(finished: Finished, run_dir: Path) -> int:
+    """Exit status 0, or 3 with a word where no disk took the score: nobody tries again once this command is over."""
+    if finished.saved is not None:
+        return 0
+    places = " or ".join(str(folder) for folder in (run_dir / "critictui", state_dir(run_dir)))
+    click.echo(f"critictui: the score is not saved and is lost with this output; make room in {places} and score again",
+               err=True)  # fmt: skip
+    return 3
 
 
 def score_detached(target: Path, config: Config, fixed_set: Path | None, how: How) -> int:
@@ -137,6 +147,7 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
             click.echo(json.dumps(_without_rows(finished), ensure_ascii=False, allow_nan=False))
         else:
             _show(finished)
+        _kept(finished, how.run_dir or target)
 
     def said(text: str) -> None:
         how.end()

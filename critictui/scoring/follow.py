@@ -57,7 +57,10 @@ def follow(
                 order = order_score(
                     checkpoint.path, config, fixed_set, run_dir=run_dir, share_gpu=share_gpu, elsewhere=elsewhere
                 )
-                if already_scored(order) is None:
+                made = already_scored(order)
+                if made is not None:
+                    said(f"{checkpoint.path} is scored already: {made.path}; waiting for the next checkpoint")
+                else:
                     scored(require_finished(run(order) if run is not None else run_job_sync(order.job, tell)))
                 tried[key] = ATTEMPTS
             except InputError as error:

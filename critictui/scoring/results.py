@@ -91,7 +91,7 @@ def save_result(
             reason = "disk full" if error.errno in _FULL else (error.strerror or str(error))
             problems.append(f"{folder}: {reason}")
     raise NotSavedError(
-        f"not saved: {'; '.join(problems)}; free some space or set XDG_STATE_HOME, it will be tried again"
+        f"not saved: {'; '.join(problems)}; free some space there, or set XDG_STATE_HOME to a folder with room"
     )
 
 

@@ -56,6 +56,38 @@ def test_score_prints_the_contract_alone_and_saves_it_in_the_run(demo_copy: Call
     assert "\x1b" not in done.stdout + done.stderr
 
 
+def test_a_score_that_no_disk_took_is_printed_with_where_it_could_be_and_status_three(
+    demo_copy: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = demo_copy("healthy")
+    shutil.rmtree(run / "critictui", ignore_errors=True)
+    (run / "critictui").write_text("a file where the folder should be")
+    (tmp_path / "state").write_text("neither here")
+    done = critictui("score", run, "--fixed-set", run / "fixed_set.jsonl", "--device", "cpu",
+                     XDG_STATE_HOME=str(tmp_path / "state"))  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "d_acc" in done.stdout
+    assert "tried again" not in done.stdout + done.stderr
+    assert f"make room in {run / 'critictui'} or {tmp_path / 'state'}" in done.stderr
+
+
+def test_following_says_that_the_newest_is_scored_already_and_waits(demo_copy: Callable[..., Path]) -> None:
+    run = demo_copy("healthy")
+    config = Config(device="cpu", fixed_set="fixed_set.jsonl")
+    require_finished(following.run_job_sync(order_score(run, config, readings=()).job, lambda _: None))
+    stop = threading.Event()
+    words: list[str] = []
+
+    def said(text: str) -> None:
+        words.append(text)
+        stop.set()
+
+    follow(run, config, None, tell=lambda _: None, scored=lambda _: stop.set(), said=said, stop=stop, seconds=0.0)
+    assert len(words) == 1
+    assert "is scored already" in words[0]
+    assert "waiting for the next checkpoint" in words[0]
+
+
 def test_a_checkpoint_without_a_head_is_refused_with_status_two(demo_copy: Callable[..., Path], tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
