@@ -11,7 +11,8 @@ from critictui.health.words import since
 from critictui.run.metrics import SCORE_DIFF, STUDENT_STD, TEACHER_MEAN, TEACHER_STD
 
 _SKIP, _EARLY = 5, 25
-"""Before there is a baseline these points stand in for it, and the limit is wider."""
+"""These points stand in for a baseline as long as that is young: it may have been taken from levels that moved already.
+The limit is wider then."""
 
 
 def judge_level(context: Context, latches: Latches) -> None:
@@ -21,12 +22,11 @@ def judge_level(context: Context, latches: Latches) -> None:
     if level is None or context.value(TEACHER_MEAN) is None or len(column) < _EARLY:
         return
     unit = _unit(context)
-    learnt = level.baseline is not None
-    usual = level.usual if learnt else median(column.values[_SKIP:_EARLY])
-    limit = context.settings.number("drift", "level" if learnt else "early_level", TEACHER_MEAN)
-    moved = level.short - usual
-    cusum = level.above if moved > 0 else level.below
-    if unit > 0 and abs(moved) > limit * unit and (not learnt or cusum.sum >= level.limit):
+    found = _moved(context, level, column.values, unit)
+    if found is not None:
+        usual, limit = found
+        moved = level.short - usual
+        cusum = level.above if moved > 0 else level.below
         began = since(cusum, context)
 
         def look() -> Sighting:
@@ -41,8 +41,31 @@ def judge_level(context: Context, latches: Latches) -> None:
             )  # fmt: skip
 
         latches.bad(context, TEACHER_MEAN, "warning", look)
-    elif latches.good(context, TEACHER_MEAN, recovered=abs(moved) < 0.7 * limit * unit):
+    elif latches.good(context, TEACHER_MEAN, recovered=_is_back(context, level, column.values, unit)):
         level.settle()
+
+
+def _moved(context: Context, level: Level, values: list[float], unit: float) -> tuple[float, float] | None:
+    """(baseline, limit in units) of what the level has left; None where it has not."""
+    if unit <= 0:
+        return None
+    if level.baseline is not None:
+        limit = context.settings.number("drift", "level", TEACHER_MEAN)
+        moved = level.short - level.usual
+        if abs(moved) > limit * unit and (level.above if moved > 0 else level.below).sum >= level.limit:
+            return level.usual, limit
+    if level.baseline is None or len(values) <= Level.PATIENCE:
+        limit, usual = context.settings.number("drift", "early_level", TEACHER_MEAN), median(values[_SKIP:_EARLY])
+        if abs(level.short - usual) > limit * unit:
+            return usual, limit
+    return None
+
+
+def _is_back(context: Context, level: Level, values: list[float], unit: float) -> bool:
+    learnt = level.baseline is not None
+    usual = level.usual if learnt else median(values[_SKIP:_EARLY])
+    limit = context.settings.number("drift", "level" if learnt else "early_level", TEACHER_MEAN)
+    return abs(level.short - usual) < 0.7 * limit * unit
 
 
 def _unit(context: Context) -> float:
