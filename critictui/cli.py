@@ -365,13 +365,16 @@ def score(
 @click.option("--theme", help="A theme's name.")
 @click.option("--ascii", "ascii_only", is_flag=True, default=None, help="Draw with ASCII alone.")
 @click.option("--auto-score", is_flag=True, default=None, help="Score each new complete checkpoint by itself.")
+@_fixed_set
 @_config
 def watch(
     target: Path, headless: bool, read_only: bool | None, theme: str | None,
-    ascii_only: bool | None, auto_score: bool | None, config_file: Path | None,
+    ascii_only: bool | None, auto_score: bool | None, fixed_set: Path | None, config_file: Path | None,
 ) -> int:  # fmt: skip
     """Watch a run (or a directory of many) as it trains. `critictui RUN_DIR` does the same."""
-    flags = {"read_only": read_only, "theme": theme, "ascii": ascii_only, "auto_score": auto_score}
+    flags: dict[str, object] = {"read_only": read_only, "theme": theme, "ascii": ascii_only, "auto_score": auto_score}
+    if fixed_set is not None:
+        flags["fixed_set"] = str(fixed_set.absolute())
     config = _settings(_run_at(target), config_file, **flags)
     if headless:
         load_numpy()

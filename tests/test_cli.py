@@ -12,6 +12,7 @@ import click
 import pytest
 
 from critictui import cli
+from critictui.config import Config
 from critictui.errors import InputError, JobFailedError
 
 
@@ -181,3 +182,17 @@ def test_a_directory_alone_means_watch(tmp_path):
 
 def test_the_version_is_said():
     assert run("--version").stdout.startswith("critictui, version ")
+
+
+def test_watch_scores_on_the_fixed_set_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    def watched(_target: Path, config: Config) -> int:
+        taken.append(config.fixed_set)
+        return 0
+
+    monkeypatch.setattr("critictui.monitor.daemon.watch_headless", watched)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["watch", str(tmp_path), "--headless", "--auto-score", "--fixed-set", "mine.jsonl"]
+    assert cli.cli.main(arguments, standalone_mode=False) == 0
+    assert taken == [str(tmp_path / "mine.jsonl")]
