@@ -17,6 +17,8 @@ from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.supervised import Reporter
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from critictui.monitor.snapshot import Snapshot
     from critictui.scoring.cluster import Cluster
     from critictui.scoring.order import Order
@@ -31,6 +33,8 @@ RunJob = Callable[[Job], Awaitable[Finished | Failed]]
 Offer = Literal["started", "waiting", "same", "full"]
 _MOST_INQUIRIES = 20
 """Each holds a run's columns and a worker's answer."""
+SILENT_SECONDS = 10.0
+"""Five heartbeats that did not come: what is known of the job's pace is not shown any more."""
 _FRAME = 0.25
 """Seconds between two repaints of a job's line."""
 
@@ -72,6 +76,19 @@ class Running:
     progress: Progress | None = None
     began: float = field(default_factory=time.monotonic)
     cancelled: bool = False
+    heard: float | None = None
+    """When the worker on this machine spoke last; None for work that has no heartbeat."""
+
+    @property
+    def silent(self) -> float:
+        """Seconds without a sign of life, though a worker speaks every two; 0 below `SILENT_SECONDS`."""
+        silence = time.monotonic() - self.heard if self.heard is not None else 0.0
+        return silence if silence >= SILENT_SECONDS else 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
 
 
 @runtime_checkable
@@ -105,6 +122,7 @@ class Bench:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self._clock: Timer | None = None
         self._told = 0.0
 
     def offer(self, task: Task) -> Offer:
@@ -192,6 +210,7 @@ class Bench:
         self._cancel = asyncio.Event()
         self._idle.clear()
         self.running = Running(task)
+        self._clock = self._app.set_interval(1.0, self._tick, name="job")
         self._app.run_worker(self._run(task), name=task.title, group="evaluation", exit_on_error=False)
         self._tell()
 
@@ -205,6 +224,8 @@ class Bench:
                 self.failed[task.key] = ended
             follower, self.waiting = self.waiting, None
             self._idle.set()
+            if self._clock is not None:
+                self._clock.stop()
             if not self._closing:
                 self._announce(task, ended)
                 if follower is not None:
@@ -231,6 +252,8 @@ class Bench:
     async def _run_job(self, job: Job) -> Finished | Failed:
         if self._cancel.is_set():
             return Failed("cancelled", "cancelled")
+        if self.running is not None:
+            self.running.heard = time.monotonic()
         return await run_job(job, self._heard, cancel=self._cancel, patience=self.patience, command=self.command)
 
     async def elsewhere(self, order: Order, cluster: Cluster) -> Finished | Failed:
@@ -256,6 +279,8 @@ class Bench:
         if self.running is None or not isinstance(message, Progress):
             return
         before, self.running.progress = self.running.progress, message
+        if self.running.heard is not None:
+            self.running.heard = time.monotonic()
         new_phase = before is None or before.phase != message.phase
         if new_phase or time.monotonic() - self._told >= _FRAME:
             self._tell()
@@ -268,17 +293,22 @@ class Bench:
         elif not task.on_top():
             self._app.say(ended.said)
 
+    def _tick(self) -> None:
+        """The seconds on the job's line, which go on while the worker says nothing new."""
+        from critictui.tui.widgets.job_line import JobLine
+
+        for screen in self._app.screen_stack:
+            for line in screen.query(JobLine):
+                line.renew(self)
+
     def told(self) -> None:
         """Something that the screens show changed elsewhere."""
         self._tell()
 
     def _tell(self) -> None:
-        from critictui.tui.widgets.job_line import JobLine
-
         self._told = time.monotonic()
+        self._tick()
         for screen in self._app.screen_stack:
-            for line in screen.query(JobLine):
-                line.renew(self)
             if isinstance(screen, Follows):
                 screen.work_moved()
         self._app.screen.refresh_bindings()

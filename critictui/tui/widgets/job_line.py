@@ -53,8 +53,12 @@ def job_words(bench: Bench, glyphs: Glyphs, width: int) -> Content:
     said = [joined((running.task.title, "bold"))]
     if running.cancelled:
         said.append(plain("ending"))
+    elif running.silent:
+        said.append(plain(f"no sign of life for {words.duration(running.silent)}", "$text-warning"))
     else:
         said += progress_words(running.progress, glyphs, bar=_BAR if width >= 100 else 0)
+        if running.elapsed >= 1 and (running.progress is None or running.progress.seconds_left is None):
+            said.append(plain(words.duration(float(int(running.elapsed))), "$foreground-muted"))
     if bench.waiting is not None:
         said.append(plain(f"next: {bench.waiting.title}", "$foreground-muted"))
     return plain(dot).join(said)

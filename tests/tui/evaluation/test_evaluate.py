@@ -44,6 +44,7 @@ from critictui.tui.panels import fixed_points
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.screens.score_dialog import ScoreDialog, device_words, plan_words
 from critictui.tui.screens.scores import ScoresScreen
+from critictui.tui.widgets.job_line import job_words
 
 Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -116,6 +117,27 @@ async def press_e_and_start(pilot: Pilot[None]) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, ScoreDialog) and pilot.app.screen.can_start())
     await pilot.press("enter")
     await until(pilot, lambda: not isinstance(pilot.app.screen, ScoreDialog))
+
+
+async def test_the_line_says_how_long_it_takes_and_when_the_worker_gives_no_sign_of_life(
+    case: Case, showing: Showing, worker: Worker
+) -> None:
+    async with showing(case.snapshot) as pilot:
+        bench = bench_of(app_of(pilot))
+        bench.command = worker("progress('import', 0, 1, 0.0, None); signal.pause()")
+        await press_e_and_start(pilot)
+        await until(pilot, lambda: bench.running is not None and bench.running.progress is not None)
+        running = bench.running
+        assert running is not None
+        assert running.heard is not None
+        running.began -= 7.4
+        assert "import · 7.0s" in job_words(bench, UNICODE, 100).plain.replace("\n", "")
+        running.heard -= 20.2
+        said = job_words(bench, UNICODE, 100).plain
+        assert "no sign of life for 20s" in said
+        assert "import" not in said
+        bench.cancel()
+        await until(pilot, lambda: bench.last is not None)
 
 
 async def test_c_cancels_while_the_dialogue_is_open(case: Case, showing: Showing, worker: Worker) -> None:
