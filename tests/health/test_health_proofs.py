@@ -16,6 +16,7 @@ from benchmarks.rules_cost import all_rules, costs
 from critictui.config import Config
 from critictui.health.backtest import HealthError, as_text, backtest, pairs_of
 from critictui.health.judge import judge_all
+from critictui.run.discovery import Scanner
 from critictui.run.reader import RunReader
 
 DATA = os.environ.get("CRITICTUI_DATA")
@@ -63,16 +64,27 @@ def test_a_demo_scenario_gets_the_right_verdict(
 @pytest.mark.skipif(DATA is None, reason="needs the real data: set CRITICTUI_DATA")
 def test_real_data_healthy_verl_runs_raise_no_critical_alert_and_the_stuck_one_does() -> None:
     real = Path(DATA or "") / "real"
-    calm = [real / "logs/verl/log-6.txt", real / "logs/verl/log-7.txt", *(real / "logs/verl-data/gsm8k").glob("*.log")]
-    for name in calm:
-        judgement = judge_all(RunReader(name, Config()).read_all(), Config())
-        assert [a for a in judgement.alerts if a.severity == "critical"] == [], name
-    stuck = real / "logs/verl/examples/grpo_trainer/2048_log_20260309_152521.txt"
-    (alert,) = [
-        a for a in judge_all(RunReader(stuck, Config()).read_all(), Config()).alerts if a.severity == "critical"
-    ]
-    assert alert.rule == "spread-collapse"
-    assert "entropy went from 0.51" in alert.message
+    critical = {}
+    judged = 0
+    for folder in ("events/verl", "jsonl/verl", "logs/verl", "logs/verl-data"):
+        scanner = Scanner(real / folder)
+        scanner.finish()
+        for found in scanner.runs:
+            reader = RunReader(found.path, Config(), found.files)
+            alerts = judge_all(reader.read_all(), Config()).alerts
+            reader.close()
+            judged += 1
+            for alert in alerts:
+                if alert.severity == "critical":
+                    critical[str(found.path.relative_to(real))] = alert
+    assert judged >= 15
+    assert set(critical) == {
+        "events/verl/tensorboard_log/verl_grpo_game2048/trtllm-qwen2-7b-game2048-tp4-8gpus",
+        "logs/verl/examples/grpo_trainer",
+    }  # one run, by its event file and by its log
+    for alert in critical.values():
+        assert (alert.rule, alert.since_step, alert.fired_step) == ("spread-collapse", 11, 15)
+        assert "entropy went from 0.51" in alert.message
 
 
 def _run_file(path: Path) -> Path:
