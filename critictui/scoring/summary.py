@@ -112,7 +112,7 @@ def _warnings(
     if lost > empty:
         said.append(f"{lost - empty} of {len(rows)} scores are not finite and are left out")
     if pairs.dropped:
-        said.append(f"{pairs.dropped} pairs are left out; {pairs.n} remain")
+        said.append(f"{pairs.dropped} {'pair is' if pairs.dropped == 1 else 'pairs are'} left out; {pairs.n} remain")
     if not pairs.n:
         said.append("no pair with two finite scores: there is no accuracy")
     if cut:
@@ -123,7 +123,7 @@ def _warnings(
         said.append(f"{statistics.tie_rate(pairs):.1%} of the pairs are ties")
     same = sum(rate for rate in _same_text(rows))
     if same:
-        said.append(f"{same} student responses are word for word their teacher's")
+        said.append(f"{same} student {'response is' if same == 1 else 'responses are'} word for word their teacher's")
     largest = max(abs(values.get("min", math.nan)), abs(values.get("max", math.nan)))
     if largest > LARGE_VALUE:
         said.append(f"token values reach {largest:.1f} in magnitude (above {LARGE_VALUE:g})")

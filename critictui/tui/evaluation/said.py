@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from textual.content import Content
 
 from critictui.scoring.comparison import compared, p_words, points
+from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.summary import in_words
 from critictui.tui import words
@@ -48,9 +51,19 @@ def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
         plain(margin),
         _against(score),
         plain(f"{score.pairs:,}"),
-        plain("not saved" if score.path is None else score.series, "$foreground-muted"),
+        plain("not saved" if score.path is None else set_and_recipe(score), "$foreground-muted"),
     ]
     return cells([(part, size, "left") for part, size in zip(parts, columns(width), strict=True)])
+
+
+def set_and_recipe(score: ScoreResult) -> str:
+    """`fixed_set.jsonl, gad-fork`: the set's file and the recipe's name, where it has one."""
+    try:
+        recipe = recipe_from(score.recipe)
+    except ScoringError:
+        return Path(score.fixed_set.path).name
+    name = next((n for n, preset in PRESETS.items() if preset == replace(recipe, dtype="auto")), "own recipe")
+    return f"{Path(score.fixed_set.path).name}, {name}"
 
 
 def _against(score: ScoreResult) -> Content:
@@ -81,7 +94,8 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     said.append(plain(bias))
     took = words.duration(score.seconds.get("total"))
     said.append(
-        plain(f"{score.tokens:,} tokens on {score.device} in {score.dtype}, {took}; set {score.fixed_set.path}",
+        plain(f"{score.tokens:,} tokens on {score.device} in {score.dtype}, {took}; set {score.fixed_set.path}; "
+            f"{score.series}",
               "$foreground-muted")
     )  # fmt: skip
     where = f"saved: {score.path}" if score.path is not None else "not saved yet: kept in memory, and tried again"

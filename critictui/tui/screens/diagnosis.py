@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
 from critictui.tui import keys, words
@@ -84,15 +84,18 @@ class SamplesScreen(RunScreen):
 
     def compose_body(self) -> ComposeResult:
         """Column names, list, one in full."""
-        yield Words(id="sample-columns")
-        yield Rows(id="samples", classes="titled")
+        with Vertical(id="sample-table", classes="titled"):
+            yield Words(id="sample-columns")
+            yield Rows(id="samples")
         with VerticalScroll(id="sample-box", classes="titled", can_focus=False):
             yield Passage(id="sample-text")
 
     def on_mount(self) -> None:
         """All there is to show is known."""
         panel = self.query_one("#samples", Rows)
-        set_title(panel, plain(f"{words.count(len(self._samples), 'response')}, lowest score first"))
+        set_title(
+            self.query_one("#sample-table"), plain(f"{words.count(len(self._samples), 'response')}, lowest score first")
+        )
         panel.show(self._line, len(self._samples))
         self._show_one()
 
@@ -125,7 +128,7 @@ _COLUMNS = (
 
 
 def _heading() -> Content:
-    return Content(" ") + cells([(plain(name, "$foreground-muted"), size, side) for name, size, side in _COLUMNS])
+    return cells([(plain(name, "$foreground-muted"), size, side) for name, size, side in _COLUMNS])
 
 
 def sample_line(sample: Sample, width: int) -> Content:

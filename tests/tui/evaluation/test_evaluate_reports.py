@@ -21,7 +21,7 @@ from critictui.tui.app import CriticApp
 from critictui.tui.evaluation.inquiries import question_from
 from critictui.tui.evaluation.items import diagnosis_items, explanation_items, item_line, profile_chart, ways_table
 from critictui.tui.evaluation.pairs import chosen_pairs, pairs_of_rows
-from critictui.tui.evaluation.said import score_line
+from critictui.tui.evaluation.said import score_facts, score_line
 from critictui.tui.glyphs import ASCII, UNICODE
 from critictui.tui.screens.diagnosis import DiagnosisScreen, SamplesScreen
 from critictui.tui.screens.pairs import PairScreen, PairsScreen
@@ -69,6 +69,21 @@ async def test_the_history_compares_each_score_with_the_one_before(
         assert "against step 300: d_acc" in text
         assert "McNemar p = " in text
         assert "no change that could be told from chance" in " ".join(text.split())
+
+
+def test_one_pair_is_left_out_in_the_singular(rows_of: Rows, result_of: Callable[..., ScoreResult]) -> None:
+    result = result_of(310, rows_of([(1.0, [0.0, float("nan")])]))
+    assert any("1 pair is left out; 1 remain" in warning for warning in result.warnings)
+
+
+def test_a_scores_set_and_recipe_are_names_and_their_hash_stands_in_the_detail(
+    rows_of: Rows, result_of: Callable[..., ScoreResult]
+) -> None:
+    score = dataclasses.replace(result_of(310, rows_of([(1.0, [0.0])])), path=Path("x.json"))
+    line = score_line(score, 140, UNICODE).plain
+    assert "fixed.jsonl, gad-fork" in line
+    assert score.series not in line
+    assert score.series in score_facts(score, UNICODE).plain
 
 
 async def test_enter_lists_the_pairs_and_reads_one_whose_text_does_nothing(
