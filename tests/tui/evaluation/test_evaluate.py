@@ -86,7 +86,7 @@ def a_result(step: int = 310, wins: int = 30) -> tuple[dict[str, object], list[R
     return result_to_json(result), rows
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Wait for a condition while the app goes on."""
     deadline = time.monotonic() + seconds
     while not condition():
