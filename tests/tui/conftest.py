@@ -124,6 +124,7 @@ def make_score(step: int, d_acc: float, half: float = 0.049) -> ScoreResult:
         prompts=100, teacher_score_mean=0.1, student_score_mean=0.0, teacher_score_std=1.0, student_score_std=1.0,
         score_diff=0.1, score_range=5.0, auc=d_acc, length_bias=0.05, values={"mean": 0.0}, warnings=(), tokens=90_000,
         seconds={"total": 12.0}, device="cpu", dtype="float32", versions={}, extra={},
+        path=Path(f"/runs/warmup-v10/critictui/scores/step-{step:06}-ab12-0000000000-2051f22d35.json"),
     )  # fmt: skip
 
 
