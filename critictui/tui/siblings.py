@@ -45,7 +45,7 @@ def _cut(words: list[str], head: int, tail: int, width: int, more: str) -> str:
     left, right = "".join(words[:head]), "".join(words[len(words) - tail :] if tail else [])
     room = width - len(core)
     if not core or room < 2 * len(more):
-        return _middle(core if core else "".join(words), width, more, marked=bool(core and left))
+        return _middle(core or "".join(words), width, more, marked=bool(core and left))
     for_right = min(len(right), max(room // 2, room - len(left)))
     before = _first(left, room - for_right, more)
     return before + core + _last(right, width - len(before) - len(core), more)
