@@ -114,8 +114,9 @@ class StepChange:
             return None
         sigma = max(noise(before[-40:])[0], 0.005 if metric == D_ACC else 0.0)
         level = context.levels.get(metric)
-        if level is not None and level.baseline is not None:
-            sigma = max(sigma, level.baseline.inflated)
+        base = level.baseline if level is not None and level.baseline is not None else context.known.get(metric)
+        if base is not None:
+            sigma = max(sigma, base.inflated)
         jump = jump_between(before[-size:], after, sigma)
         least = settings.number(self.id, "jump", metric)
         large = abs(jump.size) >= least if metric == D_ACC else abs(jump.size) >= 4 * least * abs(jump.before)
