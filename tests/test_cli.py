@@ -79,6 +79,7 @@ def test_a_signal_ends_a_command_in_order_with_its_status(tmp_path, number):
     os.mkfifo(fifo)
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup it is ignored, and stays so
         "from critictui import cli\n"
         "@cli.cli.command('hang')\n"
         "def hang():\n"
@@ -94,7 +95,7 @@ def test_a_signal_ends_a_command_in_order_with_its_status(tmp_path, number):
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "tidied\n")
     assert "Traceback" not in err
 
