@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from critictui.health.alert import Alert
@@ -17,6 +20,12 @@ from critictui.tui.widgets.rows import Rows, cells
 
 _RULE, _SINCE = 20, 12
 """Cells of the name of a rule, and of the step since which it is so."""
+
+
+class _AlertRows(Rows):
+    """The list; the last line says that Enter opens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Open", id="list.open")]
 
 
 class AlertsScreen(RunScreen):
@@ -36,7 +45,7 @@ class AlertsScreen(RunScreen):
 
     def compose_body(self) -> ComposeResult:
         """One list."""
-        yield Rows(id="alerts", classes="titled")
+        yield _AlertRows(id="alerts", classes="titled")
 
     def show(self, snapshot: Snapshot) -> None:
         """The alerts as they are now; the cursor stays on its alert."""
