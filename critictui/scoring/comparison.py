@@ -48,16 +48,16 @@ def compared(score: ScoreResult) -> Compared | None:
     raw = score.extra.get(_KEY)
     if not isinstance(raw, Mapping) or not isinstance(raw.get("step"), int):
         return None
-    low, high = _pair(raw.get("d_acc_difference_ci"))
+    low, high = pair_in(raw.get("d_acc_difference_ci"))
     pairs = raw.get("pairs")
     return Compared(
         step=raw["step"],
-        d_acc=_number(raw.get("d_acc_difference")),
+        d_acc=number_in(raw.get("d_acc_difference")),
         low=low,
         high=high,
-        margin=_number(raw.get("margin_difference")),
-        p_value=_number(raw.get("p_value")),
-        smallest=_number(raw.get("smallest_difference")),
+        margin=number_in(raw.get("margin_difference")),
+        p_value=number_in(raw.get("p_value")),
+        smallest=number_in(raw.get("smallest_difference")),
         pairs=pairs if isinstance(pairs, int) else 0,
     )
 
@@ -135,13 +135,15 @@ def _with(result: ScoreResult, entry: dict[str, object] | None) -> ScoreResult:
     return replace(result, extra=extra if entry is None else {**extra, _KEY: entry})
 
 
-def _number(value: object) -> float:
+def number_in(value: object) -> float:
+    """A number as a result's JSON holds it; NaN for anything else."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
-def _pair(value: object) -> tuple[float, float]:
+def pair_in(value: object) -> tuple[float, float]:
+    """Two such numbers, as an interval; NaN twice for anything else."""
     if isinstance(value, (list, tuple)) and len(value) == 2:
-        return _number(value[0]), _number(value[1])
+        return number_in(value[0]), number_in(value[1])
     return math.nan, math.nan
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textual.content import Content
 
-from critictui.scoring.comparison import compared, p_words, points
+from critictui.scoring.comparison import compared, number_in, p_words, pair_in, points
 from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.summary import in_words
@@ -42,7 +42,7 @@ def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
     chance = low <= 0.5 <= high
     style = "$text-error" if high < 0.5 else "$text-warning" if chance else "$text-success"
     d_acc = f"{score.d_acc:.3f} {glyphs.plus_minus}{(high - low) / 2:.3f}" if math.isfinite(score.d_acc) else "-"
-    margin_low, margin_high = _pair(score.extra.get("score_diff_ci"))
+    margin_low, margin_high = pair_in(score.extra.get("score_diff_ci"))
     half = (margin_high - margin_low) / 2
     margin = words.number(score.score_diff) + (f" {glyphs.plus_minus}{words.number(half)}" if half == half else "")  # noqa: PLR0124
     parts = [
@@ -88,7 +88,7 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     bias = (
         f"length bias {words.number(score.length_bias) if known else 'unknown'} (rank correlation of score and length)"
     )
-    shorter = _number(score.extra.get("d_acc_shorter_wins"))
+    shorter = number_in(score.extra.get("d_acc_shorter_wins"))
     if math.isfinite(shorter):
         bias += f", 'the shorter wins' alone has d_acc {shorter:.3f}"
     said.append(plain(bias))
@@ -101,16 +101,6 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     where = f"saved: {score.path}" if score.path is not None else "not saved yet: kept in memory, and tried again"
     said.append(plain(where, "$foreground-muted" if score.path is not None else "$text-warning"))
     return lines(said)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _pair(value: object) -> tuple[float, float]:
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return _number(value[0]), _number(value[1])
-    return math.nan, math.nan
 
 
 def history(scores: Sequence[ScoreResult]) -> list[ScoreResult]:
