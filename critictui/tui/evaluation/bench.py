@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from critictui.scoring.cluster import Cluster
     from critictui.scoring.order import Order
     from critictui.tui.evaluation.auto import AutoScore
-    from critictui.tui.evaluation.inquiries import Inquiry
+    from critictui.tui.evaluation.inquiry import Inquiry
     from critictui.tui.evaluation.unsaved import Unsaved
     from critictui.tui.navigation import Shell
 

@@ -12,7 +12,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
 from critictui.tui import keys, words
-from critictui.tui.evaluation.inquiries import DiagnosisInquiry, Inquiry
+from critictui.tui.evaluation.diagnosis_inquiry import DiagnosisInquiry
+from critictui.tui.evaluation.inquiry import Inquiry
 from critictui.tui.evaluation.items import Item, diagnosis_items, diagnosis_lead, table
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.screens.report import ReportScreen

@@ -13,7 +13,8 @@ from textual.widgets import Input
 from critictui.diagnosis.finding import Explanation
 from critictui.diagnosis.script import DiagnosisError
 from critictui.tui import keys
-from critictui.tui.evaluation.inquiries import ExplanationInquiry, Inquiry
+from critictui.tui.evaluation.explanation_inquiry import ExplanationInquiry
+from critictui.tui.evaluation.inquiry import Inquiry
 from critictui.tui.evaluation.items import Item, explanation_items, explanation_lead
 from critictui.tui.screens.metrics import FilterInput
 from critictui.tui.screens.report import ReportScreen

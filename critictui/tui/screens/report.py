@@ -19,7 +19,7 @@ from critictui.tui import keys
 from critictui.tui.chart.model import View
 from critictui.tui.chart.widget import Chart
 from critictui.tui.evaluate import bench_of
-from critictui.tui.evaluation.inquiries import Inquiry, inquiry_key
+from critictui.tui.evaluation.inquiry import Inquiry, inquiry_key
 from critictui.tui.evaluation.items import Item, item_line
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.screens.base import RunScreen

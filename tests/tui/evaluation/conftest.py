@@ -21,7 +21,8 @@ from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
 from critictui.scoring.results import save_result
 from critictui.scoring.statistics import compare_paired, pairs_of
 from critictui.scoring.summary import summarise
-from critictui.tui.evaluation.inquiries import DiagnosisInquiry, ExplanationInquiry
+from critictui.tui.evaluation.diagnosis_inquiry import DiagnosisInquiry
+from critictui.tui.evaluation.explanation_inquiry import ExplanationInquiry
 from critictui.tui.screens.diagnosis import DiagnosisScreen
 from critictui.tui.screens.explanation import ExplanationScreen
 

@@ -1,9 +1,7 @@
-"""Diagnoses and explanations from the screen: gather without torch, let the worker measure, judge."""
+"""A question to a checkpoint or a run, from the screen: gather without torch, let the worker measure, judge."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,25 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError
 from critictui.config import Config
-from critictui.diagnosis.claims import parse_claims
-from critictui.diagnosis.commands import read_run
-from critictui.diagnosis.finding import Diagnosis, Explanation
 from critictui.diagnosis.inquiry import (
-    Question,
     Subject,
     can_measure,
-    diagnosis_of,
-    explanation_of,
-    find_samples,
-    job,
     run_of,
     subject_of,
 )
-from critictui.diagnosis.render import diagnosis_markdown, explanation_markdown
-from critictui.diagnosis.script import DiagnosisError, read_script
 from critictui.errors import InputError
 from critictui.monitor.snapshot import WatchedRun
-from critictui.run.facts import RunSnapshot
 from critictui.scoring.jobs import Failed
 from critictui.scoring.order import usual_fixed_set
 from critictui.scoring.recipe_choice import choose_recipe
@@ -162,7 +149,7 @@ class Inquiry:
             return None
         config, scores = self._app.config, self.main.scores
         fixed_set = usual_fixed_set(self.run_dir, config, scores)
-        found = _subject(self.checkpoint, config, fixed_set)
+        found = _known_subject(self.checkpoint, config, fixed_set)
         known = {s.path for s in scores}
         more = tuple(s for s in found.scores if s.path not in known)
         self.subject = replace(found, run_dir=self.run_dir, scores=(*scores, *more))
@@ -203,155 +190,7 @@ class Inquiry:
         raise NotImplementedError
 
 
-class DiagnosisInquiry(Inquiry):
-    """Is this checkpoint sound?"""
-
-    kind = "diagnose"
-    passes = 2.5
-    doing = "diagnosing"
-    door = "d"
-
-    diagnosis: Diagnosis | None = None
-    _behaviour: tuple[str, Mapping[str, object]] | None = None
-    """Fingerprint and what was measured."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is anything to show."""
-        return self.diagnosis is not None
-
-    @property
-    def verdict(self) -> str:
-        """`doubtful`."""
-        return self.diagnosis.verdict if self.diagnosis is not None else "no answer"
-
-    def markdown(self) -> str:
-        """The answer as a report."""
-        assert self.diagnosis is not None
-        what = step_words(self.checkpoint) if self.checkpoint is not None else ""
-        return diagnosis_markdown(self.diagnosis, f"{self.main.run.name}, {what}") + _notes(self.notes)
-
-    def _gathered(self) -> None:
-        audit = self.subject.audit if self.subject is not None else None
-        if self._behaviour is not None and (audit is None or audit.fingerprint != self._behaviour[0]):
-            self._behaviour = None
-
-    def _measured(self) -> bool:
-        return self._behaviour is not None
-
-    def measured(self) -> bool:
-        """Whether the worker's numbers are in the answer."""
-        return self._measured()
-
-    async def _measure(self, run: RunJob) -> Failed | None:
-        assert self.subject is not None
-        assert self.subject.audit is not None
-        outcome = await run(job("diagnose", self.subject, self._app.config.device))
-        if isinstance(outcome, Failed):
-            return outcome
-        self._behaviour = (self.subject.audit.fingerprint, outcome.result)
-        return None
-
-    def _judge(self) -> None:
-        if self.subject is not None:
-            self.diagnosis = diagnosis_of(self.subject, self._behaviour[1] if self._behaviour else None)
-
-
-class ExplanationInquiry(Inquiry):
-    """Why do training and test disagree?"""
-
-    kind = "explain"
-    passes = 15.0
-    doing = "explaining"
-    door = "x"
-
-    explanation: Explanation | None = None
-    question = Question()
-    typed = ""
-    """The test numbers as they were typed."""
-    _simulated: tuple[str, Mapping[str, object]] | None = None
-    _replayed: tuple[str, Mapping[str, object]] | None = None
-    """Fingerprint (and samples) with the worker's answer."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is anything to show."""
-        return self.explanation is not None
-
-    @property
-    def verdict(self) -> str:
-        """The headline."""
-        return self.explanation.headline if self.explanation is not None else "no answer"
-
-    def markdown(self) -> str:
-        """The answer as a report."""
-        assert self.explanation is not None
-        return explanation_markdown(self.explanation, self.main.run.name) + _notes(self.notes)
-
-    async def ask(self, text: str) -> None:
-        """Judge numbers that were typed; an empty text goes back to the fixed set's own. Raises DiagnosisError."""
-        self.question = await in_thread(lambda: question_from(text), "question")
-        self.typed = text.strip()
-
-    def _fingerprint(self) -> str:
-        audit = self.subject.audit if self.subject is not None else None
-        return audit.fingerprint if audit is not None else ""
-
-    def _gathered(self) -> None:
-        if self._simulated is not None and self._simulated[0] != self._fingerprint():
-            self._simulated = None
-
-    def _samples(self) -> Path | None:
-        return self.question.samples or find_samples(self.run_dir)
-
-    def _replay_key(self) -> str:
-        samples = self._samples()
-        return f"{self._fingerprint()} {samples}" if samples is not None else ""
-
-    def _measured(self) -> bool:
-        replayed = not self._replay_key() or (self._replayed is not None and self._replayed[0] == self._replay_key())
-        return self._simulated is not None and replayed
-
-    async def _measure(self, run: RunJob) -> Failed | None:
-        assert self.subject is not None
-        device = self._app.config.device
-        if self._simulated is None:
-            outcome = await run(job("simulate", self.subject, device))
-            if isinstance(outcome, Failed):
-                return outcome
-            self._simulated = (self._fingerprint(), outcome.result)
-            await self.judge()
-        samples = self._samples()
-        if samples is not None:
-            outcome = await run(job("replay", self.subject, device, samples=str(samples.absolute())))
-            if isinstance(outcome, Failed):
-                if outcome.reason == "cancelled":
-                    return outcome
-                self.notes = (*self.notes, f"replay: {outcome.message}")
-                self._replayed = (self._replay_key(), {})
-            else:
-                self._replayed = (self._replay_key(), self._same_step(outcome.result, samples))
-        return None
-
-    def _same_step(self, result: Mapping[str, object], samples: Path) -> Mapping[str, object]:
-        step = self.subject.checkpoint.step if self.subject is not None else None
-        if result.get("step") in {None, step}:
-            return result
-        note = f"{samples.name} is of step {result.get('step')}, not of this checkpoint: not replayed"
-        self.notes = (*self.notes, note)
-        return {}
-
-    def _judge(self) -> None:
-        simulated = self._simulated[1] if self._simulated is not None else None
-        replayed = self._replayed[1] if self._replayed is not None else None
-        self.explanation = explanation_of(self._run(), self.subject, self.question, simulated, replayed or None)
-
-    def _run(self) -> RunSnapshot:
-        run = self.main.run
-        return run if run.progress >= 1 else read_run(run.path, self._app.config)
-
-
-def _subject(checkpoint: Checkpoint, config: Config, fixed_set: Path | None) -> Subject:
+def _known_subject(checkpoint: Checkpoint, config: Config, fixed_set: Path | None) -> Subject:
     """What is known without torch; of an incomplete checkpoint too, which nothing else looks at."""
     if checkpoint.state == "complete":
         return subject_of(checkpoint.path, config, fixed_set)
@@ -377,41 +216,6 @@ def inquiry_key(kind: Kind, run_dir: Path, checkpoint: Checkpoint | None) -> tup
     return (kind, run_dir, checkpoint.path if checkpoint else None, checkpoint.modified if checkpoint else None)
 
 
-def question_from(text: str) -> Question:
-    """`d_acc=0.4575 margin=0.01 pairs=400 script=score.py samples=x.pt`, or a script alone. Raises DiagnosisError."""
-    try:
-        parts = shlex.split(text)
-    except ValueError as error:
-        raise DiagnosisError(f"{text}: {error}; write name=value, a path with blanks in quotes") from None
-    claims: list[str] = []
-    pairs: int | None = None
-    script: Path | None = None
-    samples: Path | None = None
-    for part in parts:
-        name, equals, value = part.partition("=")
-        if not equals and part.endswith(".py"):
-            name, value = "script", part
-        if name == "pairs":
-            pairs = _whole(part, value)
-        elif name == "script":
-            script = Path(value).expanduser()
-        elif name == "samples":
-            samples = Path(value).expanduser()
-        else:
-            claims.append(part)
-    if samples is not None and not samples.is_file():
-        raise DiagnosisError(f"{samples}: no such file; give what training saved")
-    claim = parse_claims(claims, pairs)
-    if claim is None and pairs is not None:
-        raise DiagnosisError("pairs alone say nothing: write d_acc=..., margin=..., teacher=..., student=... as well")
-    return Question(claim, read_script(script) if script is not None else None, samples)
-
-
-def _whole(text: str, number: str) -> int:
-    if not (number.isascii() and number.isdigit()):
-        raise DiagnosisError(f"{text}: the number of pairs is a whole number")
-    return int(number)
-
-
-def _notes(notes: tuple[str, ...]) -> str:
+def notes_below(notes: tuple[str, ...]) -> str:
+    """What there is to add, as a list under a report."""
     return "".join(f"\n- {' '.join(note.split())}" for note in notes) + ("\n" if notes else "")
