@@ -1,13 +1,15 @@
-"""How fast a critic's shards become a model, and in how much memory: `python -m benchmarks.loading [--gigabytes 1.5]`.
+"""How fast a critic's shards become a model, and in how much memory: `python -m benchmarks.loading [--gigabytes 4]`.
 
 Writes FSDP shards (fp32, two ranks) and a safetensors copy of a random critic into a temporary directory, and compares,
 in one run and from the page cache, each load with a plain read of the same bytes into one buffer, and with the usual
 way (torch.load of every shard, torch.cat, load_state_dict). `read-kept` reads the same bytes into fresh memory of their
-size and keeps them, which every load must do at least: on a virtual machine whose memory the host gives page by page,
-that alone can be ten times as slow as reading into one buffer. `-cold` ways begin with nothing of the files in the page
-cache: they read from the disk, and their ratio is to a cold plain read. Each measurement runs in a process of its own,
-so that its peak memory is its own; the baseline is what that process takes with torch, transformers and the empty
-backbone.
+size and keeps them, which every load must do at least. With `--cold` also with nothing of the files in the page cache:
+those read from the disk, and their ratio is to a cold plain read.
+
+Right before it is measured, each process touches as much memory as it will need and gives it back: a virtual machine
+whose host takes free pages away pays for getting them again, page by page and at a tenth of the speed of a read, and
+that is not what is measured (`--fresh` leaves it out). Each measurement runs in a process of its own, so that its peak
+memory is its own; the baseline is what that process takes with torch, transformers and the empty backbone.
 """
 
 from __future__ import annotations
@@ -29,32 +31,35 @@ GOAL_RATE, GOAL_MEMORY = 0.8, 1.2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gigabytes", type=float, default=1.2)
+    parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="also from the disk, with nothing in the page cache")
+    parser.add_argument("--fresh", action="store_true", help="measure with memory that the host may have to give anew")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(_measure(options.one, Path(options.folder))))
+        print(json.dumps(_measure(options.one, Path(options.folder), settled=not options.fresh)))
         return
     with tempfile.TemporaryDirectory(prefix="critictui-loading-") as name:
         folder = Path(name)
-        written = _child("write:" + str(options.gigabytes), folder)
+        written = _child("write:" + str(options.gigabytes), folder, fresh=True)
         print(f"a random critic of {written['bytes'] / 1e9:.2f} GB in float32, two shards; page cache; medians")
         header = (
             f"{'way':26} {'GB/s':>6} {'of plain read':>14} {'of read-kept':>13} {'peak / model':>13} {'seconds':>8}"
         )
         print(header)
         ways = ("read", "read-kept", "shards-float32", "shards-bfloat16", "safetensors-float32", "torch-merge-float32")
-        ways += ("read-cold", "shards-float32-cold", "shards-bfloat16-cold", "torch-merge-float32-cold")
+        if options.cold:
+            ways += tuple(f"{w}-cold" for w in ways if not w.startswith("safetensors"))
         results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(options.repeats):  # interleaved: a busy moment of the machine hits every way
             for way in ways:
-                results[way].append(_child(way, folder))
+                results[way].append(_child(way, folder, fresh=options.fresh))
         for way in ways:
             rate = statistics.median(r["rate"] for r in results[way])
             cold = "-cold" if way.endswith("-cold") else ""
-            ratio, kept = (_ratio(results[way], results[base]) for base in (f"read{cold}", "read-kept"))
+            ratio, kept = (_ratio(results[way], results[f"{base}{cold}"]) for base in ("read", "read-kept"))
             peak = statistics.median(r["peak"] for r in results[way])
             seconds = statistics.median(r["seconds"] for r in results[way])
             print(f"{way:26} {rate:6.2f} {ratio:13.2f}x {kept:12.2f}x {peak:13.2f} {seconds:8.2f}")
@@ -65,26 +70,42 @@ def _ratio(these: list[dict[str, float]], base: list[dict[str, float]]) -> float
     return statistics.median(r["rate"] / p["rate"] for r, p in zip(these, base, strict=True))
 
 
-def _child(way: str, folder: Path) -> dict[str, float]:
+def _child(way: str, folder: Path, *, fresh: bool) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.loading", "--one", way, "--folder", str(folder)]
+    command += ["--fresh"] if fresh else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def _measure(way: str, folder: Path) -> dict[str, float]:
+def _measure(way: str, folder: Path, *, settled: bool) -> dict[str, float]:
     kind, _, detail = way.removesuffix("-cold").partition(":")
-    if way.endswith("-cold"):
-        _drop(folder)
     if kind == "write":
         return _write(folder, float(detail))
+    if way.endswith("-cold"):
+        _drop(folder)
+    size = sum(file.stat().st_size for file in _shards(folder))
+    # torch.cat needs the model twice, a plain read not at all; a cold file its size in the page cache
+    models = {"read": 0, "torch-merge-float32": 2}.get(kind, 1) + way.endswith("-cold")
+    need = models * size + (64 << 20) if settled else 0
     if kind == "read":
-        return _read(folder)
+        return _read(folder, need)
     if kind == "read-kept":
-        return _read_kept(folder)
+        return _read_kept(folder, need)
     if kind == "torch-merge-float32":
-        return _torch(folder)
-    return _load(folder, kind)
+        return _torch(folder, need)
+    return _load(folder, kind, need)
+
+
+def _settle(need: int) -> None:
+    """Have the host give this machine `need` bytes, which are free again afterwards but not yet taken back."""
+    if need:
+        block = mmap.mmap(-1, need, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        block.madvise(mmap.MADV_HUGEPAGE)
+        page = bytes(4 << 20)
+        for at in range(0, need - len(page), len(page)):
+            block[at : at + len(page)] = page
+        block.close()
 
 
 def _write(folder: Path, gigabytes: float) -> dict[str, float]:
@@ -161,10 +182,11 @@ def _drop(folder: Path) -> None:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _read(folder: Path) -> dict[str, float]:
+def _read(folder: Path, need: int) -> dict[str, float]:
     """The shards' bytes into one buffer that is used again and again: what `cat` to /dev/null costs."""
     buffer = bytearray(4 << 20)
     total = 0
+    _settle(need)
     begin = time.perf_counter()
     for file in _shards(folder):
         with file.open("rb", buffering=0) as stream:
@@ -174,10 +196,11 @@ def _read(folder: Path) -> dict[str, float]:
     return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 0.0}
 
 
-def _read_kept(folder: Path) -> dict[str, float]:
+def _read_kept(folder: Path, need: int) -> dict[str, float]:
     """The shards' bytes into fresh memory of their size, one thread, huge pages where there are any."""
     files = _shards(folder)
     total = sum(file.stat().st_size for file in files)
+    _settle(need)
     begin = time.perf_counter()
     block = mmap.mmap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     block.madvise(mmap.MADV_HUGEPAGE)
@@ -190,7 +213,7 @@ def _read_kept(folder: Path) -> dict[str, float]:
     return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 1.0}
 
 
-def _load(folder: Path, kind: str) -> dict[str, float]:
+def _load(folder: Path, kind: str, need: int) -> dict[str, float]:
     import torch
 
     from critictui.checkpoint.find import resolve_target
@@ -201,6 +224,7 @@ def _load(folder: Path, kind: str) -> dict[str, float]:
     form, _, dtype = kind.partition("-")
     found = resolve_target(folder / ("merged" if form == "safetensors" else "global_step_1"))
     build_backbone(read_config(found.path), "sdpa")  # imports are not what is measured
+    _settle(need)
     with _Peak() as peak:
         begin = time.perf_counter()
         critic = load_critic(found, dtype=dtype)  # type: ignore[arg-type]
@@ -209,7 +233,7 @@ def _load(folder: Path, kind: str) -> dict[str, float]:
     return {"rate": found.size / seconds / 1e9, "seconds": seconds, "peak": peak.bytes / model}
 
 
-def _torch(folder: Path) -> dict[str, float]:
+def _torch(folder: Path, need: int) -> dict[str, float]:
     """torch.load of every shard, torch.cat, load_state_dict(assign=True)."""
     import torch
     import torch.distributed.tensor  # registers DTensor for torch.load
@@ -219,6 +243,7 @@ def _torch(folder: Path) -> dict[str, float]:
 
     files = _shards(folder)
     backbone, _ = build_backbone(read_config(files[0].parent), "sdpa")
+    _settle(need)
     with _Peak() as peak:
         begin = time.perf_counter()
         parts = [torch.load(file, weights_only=False) for file in files]

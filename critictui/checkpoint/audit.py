@@ -44,20 +44,40 @@ def audit(checkpoint: Checkpoint | Path, tokenizer: Path | None = None) -> Audit
 
         checkpoint = describe(checkpoint)
     before = identity(checkpoint, tokenizer)
-    problems = _Problems()
-    if checkpoint.state != "complete":
-        problems.add("incomplete", f"{checkpoint.path}: {checkpoint.state}: {checkpoint.reason}")
-    config = _config(checkpoint, problems)
     try:
         with open_weights(checkpoint) as weights:
-            result = _audited(checkpoint, weights, config, problems, _digest_beside(checkpoint, tokenizer, problems))
+            result = audit_opened(checkpoint, weights, tokenizer)
     except VanishedError:
         raise
     except CheckpointError as error:
-        problems.add("weights-damaged", str(error))
-        result = _unreadable(checkpoint, config, problems)
+        result = _unreadable(checkpoint, error)
     verify(checkpoint, before, during="the audit", tokenizer=tokenizer)
     return result
+
+
+def audit_opened(checkpoint: Checkpoint, weights: Weights, tokenizer: Path | None = None) -> Audit:
+    """The same for weights that are open, and go on to be read. Raises VanishedError; a replacement is not noticed."""
+    problems = _Problems()
+    config = _begin(checkpoint, problems)
+    try:
+        return _audited(checkpoint, weights, config, problems, _digest_beside(checkpoint, tokenizer, problems))
+    except VanishedError:
+        raise
+    except CheckpointError as error:
+        return _unreadable(checkpoint, error)
+
+
+def _begin(checkpoint: Checkpoint, problems: _Problems) -> ModelConfig | None:
+    """What is wrong without a look at the weights; the config, if it can be read."""
+    if checkpoint.state != "complete":
+        problems.add("incomplete", f"{checkpoint.path}: {checkpoint.state}: {checkpoint.reason}")
+    try:
+        return read_config(checkpoint.path)
+    except VanishedError:
+        raise
+    except CheckpointError as error:
+        problems.add("incomplete", str(error))
+        return None
 
 
 def _digest_beside(checkpoint: Checkpoint, tokenizer: Path | None, problems: _Problems) -> str:
@@ -68,16 +88,6 @@ def _digest_beside(checkpoint: Checkpoint, tokenizer: Path | None, problems: _Pr
     except CheckpointError as error:
         problems.add("incomplete", str(error))
         return ""
-
-
-def _config(checkpoint: Checkpoint, problems: _Problems) -> ModelConfig | None:
-    try:
-        return read_config(checkpoint.path)
-    except VanishedError:
-        raise
-    except CheckpointError as error:
-        problems.add("incomplete", str(error))
-        return None
 
 
 def _audited(
@@ -118,7 +128,11 @@ def _audited(
     )
 
 
-def _unreadable(checkpoint: Checkpoint, config: ModelConfig | None, problems: _Problems) -> Audit:
+def _unreadable(checkpoint: Checkpoint, error: CheckpointError) -> Audit:
+    """Weights that cannot be read are damaged, whatever else is wrong."""
+    problems = _Problems()
+    config = _begin(checkpoint, problems)
+    problems.add("weights-damaged", str(error))
     return Audit(
         path=checkpoint.path,
         fingerprint="",

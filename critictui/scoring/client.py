@@ -1,4 +1,4 @@
-"""Runs one job in a worker process of its own and always comes back: with a result, or with what happened instead."""
+"""Runs a job in a worker process of its own and always comes back: with a result, or with what happened instead."""
 
 from __future__ import annotations
 
@@ -40,6 +40,72 @@ class Patience:
     grace: float = GRACE_SECONDS
 
 
+class Worker:
+    """A worker process, from its start to its end; it does one job."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        """Use `start`."""
+        self._process, self._channel = process, channel
+        self._tail = _Tail()
+        self._draining = asyncio.create_task(self._tail.drain(process))
+
+    @classmethod
+    async def start(cls, command: Sequence[str] = (), *, early: bool = False) -> Worker:
+        """Start the process. early: before its job is known; it imports what a score needs while it waits.
+
+        command: a worker other than ours, for tests; it gets `--channel FD --parent PID`. Raises OSError.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            return cls(await _start(theirs, [*worker_command(theirs.fileno(), command), *(["--early"] * early)]), ours)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still take a job."""
+        return self._process.returncode is None
+
+    async def run(
+        self,
+        job: Job,
+        on_message: Callable[[JobMessage], None] = lambda _: None,
+        *,
+        cancel: asyncio.Event | None = None,
+        patience: Patience = Patience(),
+    ) -> Finished | Failed:
+        """Have it do the job, and return how that ended, as `run_job` does; the process is gone then."""
+        outcome: Finished | Failed
+        try:
+            outcome = await _converse(self._process, self._channel, job, on_message, cancel=cancel, patience=patience)
+        finally:
+            await self.end(patience.grace)
+        if isinstance(outcome, Failed) and outcome.reason in {"crashed", "hung", "error"}:
+            last = self._tail.last_lines()
+            outcome = Failed(outcome.reason, outcome.message + (f"\n{last}" if last else ""))
+        on_message(outcome)
+        return outcome
+
+    async def end(self, grace: float = GRACE_SECONDS) -> None:
+        """End it and all that it started; a cancelled caller waits for that too."""
+        ended = asyncio.create_task(_end(self._process, grace))
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await ended
+            raise
+        finally:
+            # a child of the worker that left its group can hold the pipe open for ever
+            await asyncio.wait({self._draining}, timeout=1.0)
+            self._draining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._draining
+            self._channel.close()
+
+
 async def run_job(
     job: Job,
     on_message: Callable[[JobMessage], None] = lambda _: None,
@@ -51,43 +117,16 @@ async def run_job(
     """Run a job and return how it ended; never raises for what the worker does.
 
     on_message: called in this loop with every message, the last included. cancel: set it to end the job. A
-    cancelled task ends the worker too, then raises CancelledError as usual. command: a worker other than ours, for
-    tests; it gets `--channel FD --parent PID`. However it ends, no process of the worker's group is left.
+    cancelled task ends the worker too, then raises CancelledError as usual. command: as in `Worker.start`. However it
+    ends, no process of the worker's group is left.
     """
-    ours, theirs = socket.socketpair()
     try:
-        process = await _start(theirs, command)
+        worker = await Worker.start(command)
     except OSError as error:
-        ours.close()
         failed = Failed("crashed", f"the worker could not be started: {error.strerror or error}")
         on_message(failed)
         return failed
-    finally:
-        theirs.close()
-    tail = _Tail()
-    draining = asyncio.create_task(tail.drain(process))
-    outcome: Finished | Failed
-    try:
-        outcome = await _converse(process, ours, job, on_message, cancel=cancel, patience=patience)
-    finally:
-        ended = asyncio.create_task(_end(process, patience.grace))
-        try:
-            await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            await ended
-            raise
-        finally:
-            # a child of the worker that left its group can hold the pipe open for ever
-            await asyncio.wait({draining}, timeout=1.0)
-            draining.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await draining
-            ours.close()
-    if isinstance(outcome, Failed) and outcome.reason in {"crashed", "hung", "error"}:
-        last = tail.last_lines()
-        outcome = Failed(outcome.reason, outcome.message + (f"\n{last}" if last else ""))
-    on_message(outcome)
-    return outcome
+    return await worker.run(job, on_message, cancel=cancel, patience=patience)
 
 
 def run_job_sync(job: Job, on_message: Callable[[JobMessage], None] = lambda _: None) -> Finished | Failed:
@@ -97,7 +136,7 @@ def run_job_sync(job: Job, on_message: Callable[[JobMessage], None] = lambda _: 
 
 async def _start(channel: socket.socket, command: Sequence[str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *worker_command(channel.fileno(), command),
+        *command,
         pass_fds=(channel.fileno(),),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -10,12 +10,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 
 from critictui.errors import InputError
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.protocol import LENGTH, ProtocolError, frame, job_from_json, message_to_json, unframe
 from critictui.worker.jobs_table import work_for
-from critictui.worker.process import end_group, hide_unneeded, quiet_standard_output, settle
+from critictui.worker.process import end_group, end_with, hide_unneeded, quiet_standard_output, step_back
 
 HEARTBEAT_SECONDS = 2.0
 _EXTRA = {"torch", "transformers", "scipy", "pandas", "pyarrow", "httpx", "jinja2", "tokenizers", "safetensors"}
@@ -80,26 +81,45 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="critictui.worker", description="Started by critictui; not for use by hand.")
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, default=0)
+    parser.add_argument("--early", action="store_true", help="the job comes later: import what a score needs meanwhile")
     arguments = parser.parse_args(argv)
     quiet_standard_output()
     hide_unneeded()
+    step_back()
     channel = Channel(arguments.channel)
+    torch_is_there = threading.Event()
+    if arguments.early:  # never for a job that outlives its parent
+        end_with(arguments.parent)
+        channel.start(lambda: import_early(torch_is_there))
     try:
         job = channel.read_job()
     except (EOFError, OSError, ProtocolError) as error:
         print(f"no job came: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        sys.stderr.flush()
+        os._exit(1)  # not before the imports are done, otherwise
     channel.detached = bool(job.options.get("detach"))
-    settle(arguments.parent, outlive=channel.detached)
+    if not channel.detached:
+        end_with(arguments.parent)
     channel.send(Progress("import", 0, 1))
     stop = threading.Event()
     channel.start(lambda: channel.beat(stop))
     channel.start(channel.watch)
+    if arguments.early:
+        torch_is_there.wait()  # two threads in the same imports trip over each other
     answer = answer_for(job, channel.send)
     stop.set()
     channel.send(answer)
     sys.stderr.flush()
     os._exit(0)  # torch's threads and CUDA's teardown have nothing left to do for us
+
+
+def import_early(torch_is_there: threading.Event) -> None:
+    """Import torch, then transformers. What cannot be imported is said by the job that needs it."""
+    with contextlib.suppress(Exception):
+        import_module("critictui.worker.score_job")
+    torch_is_there.set()
+    with contextlib.suppress(Exception):
+        import_module("critictui.worker.backbone").import_transformers()
 
 
 def answer_for(job: Job, tell: Callable[[Progress], None]) -> Finished | Failed:

@@ -97,11 +97,14 @@ def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]
 
 @contextmanager
 def _without_weights() -> Iterator[None]:
-    """Every parameter goes to the meta device as it is registered, before anything is written into it.
+    """Every parameter goes to the meta device as it is registered, before anything is written into it; none is drawn.
 
     Buffers stay real: those that no checkpoint stores (rotary frequencies) are computed by the constructor.
     """
+    from transformers import PreTrainedModel
+
     original = nn.Module.register_parameter
+    drawing = PreTrainedModel.initialize_weights
 
     def register(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         if param is not None and param.device.type != "meta":
@@ -110,8 +113,10 @@ def _without_weights() -> Iterator[None]:
 
     # the worker loads one model at a time, before it has other threads that build modules
     nn.Module.register_parameter = register  # type: ignore[method-assign, assignment]
+    PreTrainedModel.initialize_weights = lambda _: None
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         nn.Module.register_parameter = original  # type: ignore[method-assign]
+        PreTrainedModel.initialize_weights = drawing

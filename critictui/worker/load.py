@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from critictui.checkpoint.audit import audit
+from critictui.checkpoint.audit import audit, audit_opened
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, VanishedError
 from critictui.checkpoint.find import resolve_target
 from critictui.checkpoint.head import is_head
@@ -26,13 +27,14 @@ from critictui.worker.model import Critic
 from critictui.worker.tokenizer import open_tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+_TURN_SECONDS = 0.0002
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 def load_critic(
     checkpoint: Checkpoint | Path,
     *,
-    device: str = "cpu",
+    device: str | Callable[[Audit], str] = "cpu",
     dtype: Dtype = "auto",
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -41,31 +43,32 @@ def load_critic(
 ) -> Critic:
     """Load a critic from FSDP shards, a Hugging Face directory or a trl checkpoint.
 
-    dtype: `auto` is bfloat16 on a GPU and float32 on a CPU. seed: takes no part in the result (nothing is initialised
-    at random); it is there so that a test can show so. progress: called with 0..1, also from other threads than the
-    caller's. tokenizer_path: a directory to take the tokenizer from instead of the checkpoint's own. attention: the
-    `attn_implementation` that transformers is given.
+    device: where to, or a function of the audit that says so. dtype: `auto` is bfloat16 on a GPU and float32 on a CPU.
+    seed: takes no part in the result (nothing is initialised at random); it is there so that a test can show so.
+    progress: called with 0..1, also from other threads than the caller's. tokenizer_path: a directory to take the
+    tokenizer from instead of the checkpoint's own. attention: the `attn_implementation` that transformers is given.
 
     Raises CheckpointError where the checkpoint is not fit to be scored (no head, two heads, a missing, unexpected,
     mis-shaped or non-finite tensor, damaged files), VanishedError where it went away or was replaced meanwhile,
     MemoryError where the host has no room. Host memory: one copy of the model in the target dtype and a few buffers.
     """
     started = time.perf_counter()
-    place = torch.device(device)
-    kind = _dtype(dtype, place)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else resolve_target(checkpoint)
     before = identity(found, tokenizer_path)
     try:
-        facts = _sound(found, tokenizer_path)
-        wanted = read_config(found.path)
-        with open_weights(found) as weights, _Filling(weights, place, kind, progress or (lambda _: None)) as filling:
-            # its code is imported while its weights are read
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                backbone, config = build_backbone(wanted, attention)
-            sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
-            _assign_all(backbone, sources, filling.tensors(), place, weights)
-            head, bias = _head(weights, facts, place, kind)
+        with _open(found, tokenizer_path) as weights:
+            facts = _sound(audit_opened(found, weights, tokenizer_path))
+            place = torch.device(device if isinstance(device, str) else device(facts))
+            kind = _dtype(dtype, place)
+            wanted = read_config(found.path)
+            with _Filling(weights, place, kind, progress or (lambda _: None)) as filling:
+                # its code is imported while its weights are read
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed)
+                    backbone, config = build_backbone(wanted, attention)
+                sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
+                _assign_all(backbone, sources, filling.tensors(), place, weights)
+                head, bias = _head(weights, facts, place, kind)
     except VanishedError as error:
         raise VanishedError(f"{found.path}: checkpoint removed during loading; choose a newer one") from error
     except CheckpointError:
@@ -98,9 +101,19 @@ def _dtype(name: Dtype, device: torch.device) -> torch.dtype:
     return found
 
 
-def _sound(checkpoint: Checkpoint, tokenizer: Path | None) -> Audit:
+def _open(checkpoint: Checkpoint, tokenizer: Path | None) -> Weights:
+    """Its weights, open. Raises CheckpointError in the audit's words where they cannot be read."""
+    try:
+        return open_weights(checkpoint)
+    except VanishedError:
+        raise
+    except CheckpointError:
+        _sound(audit(checkpoint, tokenizer))
+        raise
+
+
+def _sound(facts: Audit) -> Audit:
     """The audit, if nothing is wrong in it. Raises CheckpointError with its first problem."""
-    facts = audit(checkpoint, tokenizer)
     if facts.scorable:
         return facts
     kind, message = facts.problems[0]
@@ -110,7 +123,8 @@ def _sound(checkpoint: Checkpoint, tokenizer: Path | None) -> Audit:
 class _Filling:
     """Every stored tensor that may be the backbone's, on its way into memory by a thread; a context manager.
 
-    Leaving it early, with an exception, ends the reading.
+    Leaving it early, with an exception, ends the reading. Meanwhile Python's threads take turns quickly: the readers
+    need its lock for a moment after every chunk, and would wait 5 ms for it each time that something is imported.
     """
 
     def __init__(
@@ -124,6 +138,8 @@ class _Filling:
         self._pool = ThreadPoolExecutor(1, "fill")
 
     def __enter__(self) -> _Filling:
+        self._turn = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN_SECONDS)
         self._reading = self._pool.submit(
             fill_tensors, self._weights, self._fills, self._progress, stop=self._stop.is_set
         )
@@ -132,6 +148,7 @@ class _Filling:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._pool.shutdown(wait=True)
+        sys.setswitchinterval(self._turn)
 
     def tensors(self) -> dict[str, Tensor]:
         """Wait for all of them: stored name to tensor. Raises what the reading raised."""

@@ -17,24 +17,23 @@ _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE_CLASS = 3 << 13
 
 
-def settle(parent: int, *, outlive: bool) -> None:
-    """Lower every priority of this process; unless it may outlive its parent, have the kernel end it then.
-
-    parent: the process id that started us; when it is gone already, this process ends at once. Best effort: what a
-    container forbids is left as it is.
-    """
+def step_back() -> None:
+    """Lower every priority of this process. Best effort: what a container forbids is left as it is."""
     with contextlib.suppress(OSError):
         os.nice(10)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("1000")
     with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None, use_errno=True)
         number = _IOPRIO_SET.get(platform.machine())
         if number is not None:
-            libc.syscall(number, 1, 0, _IDLE_CLASS)
-        if not outlive:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not outlive and parent and os.getppid() != parent:
+            ctypes.CDLL(None, use_errno=True).syscall(number, 1, 0, _IDLE_CLASS)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process when `parent`, which started it, ends; at once if that is gone already."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent and os.getppid() != parent:
         end_group()
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.checkpoint.find import resolve_target
 from critictui.scoring import memory
@@ -84,7 +83,7 @@ def load_for(job: Job, tell: Tell, *, seed: int = 0, checkpoint: Checkpoint | No
     found = checkpoint if checkpoint is not None else resolve_target(Path(job.checkpoint))
     critic = load_critic(
         found,
-        device=device_for(job, found),
+        device=lambda facts: device_for(job, facts.parameters),
         dtype=recipe_from(job.recipe).dtype,
         seed=seed,
         progress=lambda share: tell(Progress("load", share, 1.0, message=str(found.path))),
@@ -101,12 +100,12 @@ def read_set_for(job: Job) -> FixedSet:
     return read_fixed_set(Path(job.fixed_set), columns=columns, load_pt=load_pt)
 
 
-def device_for(job: Job, checkpoint: Checkpoint) -> str:
+def device_for(job: Job, parameters: int) -> str:
     """The device by the memory rules; on a GPU, this process is held to what it said it needs.
 
     Raises ScoringError with the numbers when the device that was asked for would put training at risk.
     """
-    need = memory.need_of(audit(checkpoint).parameters, str(job.recipe.get("dtype", "auto")))
+    need = memory.need_of(parameters, str(job.recipe.get("dtype", "auto")))
     readings = memory.read_gpus() if torch.cuda.is_available() else ()
     chosen = memory.place(job.device, readings, need, share=bool(job.options.get("share_gpu")))
     if not chosen.device:

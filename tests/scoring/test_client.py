@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from critictui.scoring import client
-from critictui.scoring.client import Patience, run_job, start_detached, worker_environment
+from critictui.scoring.client import Patience, Worker, run_job, start_detached, worker_environment
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 
 JOB = Job("score", checkpoint="/nowhere/critic", fixed_set="/nowhere/set.jsonl")
@@ -222,6 +222,46 @@ def test_a_worker_that_cannot_be_started_is_a_failure_and_the_next_one_works(
     assert isinstance(run(worker("finish()"))[0], Finished)
 
 
+def test_an_early_worker_takes_its_job_later_or_never(worker: Callable[[str], list[str]]) -> None:
+    command = worker("progress(phase=str(os.getpid())); finish()")
+
+    async def go() -> None:
+        before = children()
+        early = await Worker.start(command, early=True)
+        (process,) = children() - before
+        assert early.alive
+        messages: list[JobMessage] = []
+        assert isinstance(await early.run(JOB, messages.append, patience=QUICK), Finished)
+        assert isinstance(messages[0], Progress)
+        assert messages[0].phase == str(process)
+        assert not early.alive
+        unused = await Worker.start(command, early=True)
+        (process,) = children() - before
+        await unused.end()
+        assert gone(process)
+        assert children() <= before
+
+    asyncio.run(go())
+
+
+def test_our_own_worker_imports_torch_and_transformers_before_it_has_a_job(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra [score]")
+
+    async def go() -> Finished | Failed:
+        before = children()
+        early = await Worker.start(early=True)
+        (process,) = children() - before
+        maps = Path(f"/proc/{process}/maps")
+        assert wait_for(lambda: "libtorch_cpu" in maps.read_text() and "tokenizers" in maps.read_text(), 60.0)
+        niceness = os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0)
+        assert niceness > 0
+        return await early.run(Job("score", checkpoint=str(tmp_path / "nothing"), fixed_set="x"))
+
+    outcome = asyncio.run(go())
+    assert isinstance(outcome, Failed)
+    assert "nothing" in outcome.message
+
+
 def children() -> set[int]:
     """Every child of this process, those that ended and were not reaped included."""
     found = set()
@@ -258,6 +298,15 @@ from critictui.scoring.client import run_job
 from critictui.scoring.jobs import Job
 asyncio.run(run_job(Job("score", checkpoint=sys.argv[1], fixed_set="x"), lambda m: print(m, flush=True)))
 """
+PARENT_OF_AN_EARLY_ONE = """
+import asyncio
+from critictui.scoring.client import Worker
+async def go():
+    await Worker.start(early=True)
+    print("started", flush=True)
+    await asyncio.sleep(600)
+asyncio.run(go())
+"""
 
 
 def workers_of(parent: int) -> list[int]:
@@ -273,23 +322,24 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
-def test_a_worker_dies_with_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [PARENT, PARENT_OF_AN_EARLY_ONE])
+def test_a_worker_dies_with_a_killed_parent(tmp_path: Path, source: str) -> None:
     pytest.importorskip("torch", reason="needs the extra [score]")
     fifo = tmp_path / "global_step_1"
     fifo.mkdir()
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", source, str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert parent.stdout is not None
-    parent.stdout.readline()  # the worker has its job and imports torch
+    parent.stdout.readline()  # the worker has its job and imports torch, or does so without
     workers = workers_of(parent.pid)
     assert workers
-    adjusted = Path(f"/proc/{workers[0]}/oom_score_adj").read_text().strip()
+    adjustment = Path(f"/proc/{workers[0]}/oom_score_adj")
+    assert wait_for(lambda: adjustment.read_text().strip() == "1000")
     niceness = os.getpriority(os.PRIO_PROCESS, workers[0]) - os.getpriority(os.PRIO_PROCESS, parent.pid)
     parent.kill()
     parent.wait()
     assert wait_for(lambda: all(gone(w) for w in workers), 10.0)
-    assert adjusted == "1000"
     assert niceness > 0
     parent.stdout.close()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from critictui.errors import InputError
 from critictui.scoring.client import Patience, run_job
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.tui.evaluation.early import EarlyWorker
 from critictui.tui.evaluation.plan import run_dir_of
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.supervised import Reporter
@@ -118,12 +119,22 @@ class Bench:
         """Diagnoses and explanations of this session."""
         self.unsaved: Unsaved | None = None
         self.auto: AutoScore | None = None
+        self._early = EarlyWorker()
         self._cancel = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
         self._clock: Timer | None = None
         self._told = 0.0
+
+    def expect(self) -> None:
+        """Work is likely to be offered in a moment: its worker starts now, and imports what it needs meanwhile."""
+        if self.running is None and not self._closing:
+            self._early.expect(self.command)
+
+    def unexpect(self) -> None:
+        """Nothing was offered."""
+        self._early.drop()
 
     def offer(self, task: Task) -> Offer:
         """Start it, or let it wait behind the one that runs. The same work twice, or a third, is not taken."""
@@ -178,6 +189,7 @@ class Bench:
         """End everything; returns when the worker is gone."""
         self._closing, self.waiting = True, None
         self._cancel.set()
+        await self._early.close()
         try:
             await asyncio.wait_for(self._idle.wait(), 2 * self.patience.grace + 2)
         except TimeoutError:
@@ -223,6 +235,7 @@ class Bench:
             if task.kind == "score" and not ended.good:
                 self.failed[task.key] = ended
             follower, self.waiting = self.waiting, None
+            self._early.drop()  # a piece of work that needed no worker left it
             self._idle.set()
             if self._clock is not None:
                 self._clock.stop()
@@ -254,6 +267,8 @@ class Bench:
             return Failed("cancelled", "cancelled")
         if self.running is not None:
             self.running.heard = time.monotonic()
+        if (early := await self._early.take()) is not None:
+            return await early.run(job, self._heard, cancel=self._cancel, patience=self.patience)
         return await run_job(job, self._heard, cancel=self._cancel, patience=self.patience, command=self.command)
 
     async def elsewhere(self, order: Order, cluster: Cluster) -> Finished | Failed:

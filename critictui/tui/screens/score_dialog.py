@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.monitor.snapshot import WatchedRun
+from critictui.scoring.order import ELSEWHERE
 from critictui.tui import keys, words
 from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation.bench import Bench
@@ -50,6 +51,7 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         self._plan: Plan | None = None
         self._choices: tuple[Choice, ...] = ()
         self._share = False
+        self._started = False
 
     @property
     def shell(self) -> Shell:
@@ -78,6 +80,13 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         usual = self._plan.usual_device(config)
         wanted = next((i for i, c in enumerate(self._plan.choices(share=False)) if c.device == usual), 0)
         self._show(wanted)
+        if self.can_start() and self._is_here():
+            bench_of(self.shell).expect()
+
+    def on_unmount(self) -> None:
+        """Escape: the worker that was started for this has nothing to do."""
+        if not self._started:
+            bench_of(self.shell).unexpect()
 
     def work_moved(self) -> None:
         """What is on the bench decides whether this may start."""
@@ -155,6 +164,11 @@ class ScoreDialog(Supervised, ModalScreen[None]):
             return self._plan is not None and bool(self._plan.gpus)
         return super().check_action(action, parameters)
 
+    def _is_here(self) -> bool:
+        """Whether the chosen device is this machine's."""
+        choice = self._chosen()
+        return choice is not None and choice.placement.device != ELSEWHERE
+
     def action_share(self) -> None:
         """Take a GPU that training is on, at its present use: the user's risk."""
         self._share = not self._share
@@ -166,6 +180,7 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         if self._plan is None or choice is None or not self.can_start():
             return
         bench = bench_of(self.shell)
+        self._started = True
         task = score_task(self.shell, bench, self._plan, choice.device, share=self._share)
         self.dismiss(None)
         bench.offer(task)

@@ -119,6 +119,40 @@ async def press_e_and_start(pilot: Pilot[None]) -> None:
     await until(pilot, lambda: not isinstance(pilot.app.screen, ScoreDialog))
 
 
+async def test_the_worker_starts_with_the_dialogue_and_ends_with_it_unless_it_is_used(
+    case: Case, showing: Showing, worker: Worker, tmp_path: Path
+) -> None:
+    def started() -> set[int]:
+        script = str(tmp_path / "worker.py").encode()
+        return {
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and script in (entry / "cmdline").read_bytes()
+        }
+
+    async with showing(case.snapshot) as pilot:
+        bench = bench_of(app_of(pilot))
+        bench.command = worker("fail('refused', 'seen')")
+        await pilot.press("e")
+        await until(pilot, lambda: len(started()) == 1)
+        (unused,) = started()
+        await pilot.press("escape")
+        await until(pilot, lambda: gone(unused))
+        assert ran(tmp_path) == []
+
+        await pilot.press("e")
+        await until(pilot, lambda: len(started()) == 1 and pilot.app.screen.can_start())  # type: ignore[attr-defined]
+        (used,) = started()
+        await pilot.press("enter")
+        await until(pilot, lambda: bench.last is not None)
+        assert ran(tmp_path) == [f"{used} score"]
+
+        await pilot.press("e")
+        await until(pilot, lambda: len(started()) == 1)
+        (left,) = started()
+    assert gone(left)
+
+
 async def test_the_line_says_how_long_it_takes_and_when_the_worker_gives_no_sign_of_life(
     case: Case, showing: Showing, worker: Worker
 ) -> None:
