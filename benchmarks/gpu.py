@@ -8,13 +8,13 @@ cache. Then, in one run on one card:
   token, and four a head dimension, head and visible key) over the measured matrix rate, and pairs a second against the
   usual script (batch 1, the whole language model, both sequences of each pair), in bf16 and in the float32 that
   `from_pretrained` gives by default, and against a padded loop of batch 8; errors against float32;
-- `key`: a worker process as the key starts it: seconds until it has imported, loaded, given the first score, ended.
+- `key`: a worker process as the command line and as the dialogue start it: seconds until it has imported, loaded, given
+  the first score, ended.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import random
@@ -30,9 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import scoring as ways
-from critictui.scoring.client import run_job
-from critictui.scoring.jobs import Failed, Job, JobMessage, Progress
-from critictui.scoring.recipe import Recipe
+from benchmarks.key import after, score_job
 
 SHAPE = {"hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4}
 VOCABULARY = 152_064
@@ -54,6 +52,9 @@ def main() -> None:
     if options.only:
         print(json.dumps(PARTS[options.only](folder, options)))
         return
+    if not _has_gpu():
+        print("no GPU here: nothing is measured")
+        return
     print(_card())
     for part in ("write", "load", "score", "key"):  # each in a process of its own: the GPU is empty again after it
         passed = [f"--{name}={getattr(options, name)}" for name in ("layers", "prompts", "students", "folder")]
@@ -61,6 +62,12 @@ def main() -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         for name, value in json.loads(done.stdout.splitlines()[-1] if done.returncode == 0 else "{}").items():
             print(f"{part:6} {name:44} {value}", flush=True)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _card() -> str:
@@ -273,32 +280,11 @@ def _timed(work: Any) -> float:
 
 
 def key(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """What a key press waits for: the worker is started, imports, loads and scores; twice, the first run is colder."""
+    """What a key press waits for: twice without a dialogue, the first run being colder, then after 2 s in it."""
+    job = score_job(folder, "auto")
     found: dict[str, Any] = {}
-    for turn in ("first", "second"):
-        job = Job(
-            kind="score",
-            checkpoint=str(folder / "global_step_100" / "critic"),
-            fixed_set=str(folder / "fixed_set.jsonl"),
-            recipe=Recipe().to_dict(),
-            device="auto",
-        )
-        moments: dict[str, float] = {}
-        begin = time.perf_counter()
-
-        def heard(message: JobMessage, moments: dict[str, float] = moments, begin: float = begin) -> None:
-            if isinstance(message, Progress):
-                name = "first score" if message.phase == "score" and message.done else message.phase
-                moments.setdefault(name, time.perf_counter() - begin)
-
-        outcome = asyncio.run(run_job(job, heard))
-        if isinstance(outcome, Failed):
-            return {**found, "failed": outcome.message}
-        moments["result"] = time.perf_counter() - begin
-        found |= {f"{turn} time: seconds to {name}": f"{at:.2f}" for name, at in moments.items()}
-        found[f"{turn} time: pairs, device, packed"] = (
-            f"{outcome.result['pairs']}, {outcome.result['device']}, {outcome.result['dtype']}"
-        )
+    for turn, reading in (("first time", None), ("second time", None), ("dialogue open for 2 s", 2.0)):
+        found |= {f"{turn}: seconds to {name}": f"{at:.2f}" for name, at in after(job, reading).items()}
     return found
 
 

@@ -6,10 +6,10 @@ way (torch.load of every shard, torch.cat, load_state_dict). `read-kept` reads t
 size and keeps them, which every load must do at least. With `--cold` also with nothing of the files in the page cache:
 those read from the disk, and their ratio is to a cold plain read.
 
-Right before it is measured, each process touches as much memory as it will need and gives it back: a virtual machine
-whose host takes free pages away pays for getting them again, page by page and at a tenth of the speed of a read, and
-that is not what is measured (`--fresh` leaves it out). Each measurement runs in a process of its own, so that its peak
-memory is its own; the baseline is what that process takes with torch, transformers and the empty backbone.
+Each way is gone twice in a process of its own and measured the second time, in memory that the first time gave back: a
+virtual machine whose host takes free pages away pays for getting them again, at a tenth of the speed of a read, and
+that is not what is measured (`--fresh` measures the first time). The baseline of the peak is what the process takes
+with torch, transformers and the empty backbone.
 """
 
 from __future__ import annotations
@@ -82,30 +82,22 @@ def _measure(way: str, folder: Path, *, settled: bool) -> dict[str, float]:
     kind, _, detail = way.removesuffix("-cold").partition(":")
     if kind == "write":
         return _write(folder, float(detail))
-    if way.endswith("-cold"):
-        _drop(folder)
-    size = sum(file.stat().st_size for file in _shards(folder))
-    # torch.cat needs the model twice, a plain read not at all; a cold file its size in the page cache
-    models = {"read": 0, "torch-merge-float32": 2}.get(kind, 1) + way.endswith("-cold")
-    need = models * size + (64 << 20) if settled else 0
+    found: dict[str, float] = {}
+    for _ in range(2 if settled else 1):
+        if way.endswith("-cold"):
+            _drop(folder)
+        found = _once(kind, folder)
+    return found
+
+
+def _once(kind: str, folder: Path) -> dict[str, float]:
     if kind == "read":
-        return _read(folder, need)
+        return _read(folder)
     if kind == "read-kept":
-        return _read_kept(folder, need)
+        return _read_kept(folder)
     if kind == "torch-merge-float32":
-        return _torch(folder, need)
-    return _load(folder, kind, need)
-
-
-def _settle(need: int) -> None:
-    """Have the host give this machine `need` bytes, which are free again afterwards but not yet taken back."""
-    if need:
-        block = mmap.mmap(-1, need, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        block.madvise(mmap.MADV_HUGEPAGE)
-        page = bytes(4 << 20)
-        for at in range(0, need - len(page), len(page)):
-            block[at : at + len(page)] = page
-        block.close()
+        return _torch(folder)
+    return _load(folder, kind)
 
 
 def _write(folder: Path, gigabytes: float) -> dict[str, float]:
@@ -182,11 +174,10 @@ def _drop(folder: Path) -> None:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _read(folder: Path, need: int) -> dict[str, float]:
+def _read(folder: Path) -> dict[str, float]:
     """The shards' bytes into one buffer that is used again and again: what `cat` to /dev/null costs."""
     buffer = bytearray(4 << 20)
     total = 0
-    _settle(need)
     begin = time.perf_counter()
     for file in _shards(folder):
         with file.open("rb", buffering=0) as stream:
@@ -196,11 +187,10 @@ def _read(folder: Path, need: int) -> dict[str, float]:
     return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 0.0}
 
 
-def _read_kept(folder: Path, need: int) -> dict[str, float]:
+def _read_kept(folder: Path) -> dict[str, float]:
     """The shards' bytes into fresh memory of their size, one thread, huge pages where there are any."""
     files = _shards(folder)
     total = sum(file.stat().st_size for file in files)
-    _settle(need)
     begin = time.perf_counter()
     block = mmap.mmap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     block.madvise(mmap.MADV_HUGEPAGE)
@@ -213,7 +203,7 @@ def _read_kept(folder: Path, need: int) -> dict[str, float]:
     return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 1.0}
 
 
-def _load(folder: Path, kind: str, need: int) -> dict[str, float]:
+def _load(folder: Path, kind: str) -> dict[str, float]:
     import torch
 
     from critictui.checkpoint.find import resolve_target
@@ -224,7 +214,6 @@ def _load(folder: Path, kind: str, need: int) -> dict[str, float]:
     form, _, dtype = kind.partition("-")
     found = resolve_target(folder / ("merged" if form == "safetensors" else "global_step_1"))
     build_backbone(read_config(found.path), "sdpa")  # imports are not what is measured
-    _settle(need)
     with _Peak() as peak:
         begin = time.perf_counter()
         critic = load_critic(found, dtype=dtype)  # type: ignore[arg-type]
@@ -233,7 +222,7 @@ def _load(folder: Path, kind: str, need: int) -> dict[str, float]:
     return {"rate": found.size / seconds / 1e9, "seconds": seconds, "peak": peak.bytes / model}
 
 
-def _torch(folder: Path, need: int) -> dict[str, float]:
+def _torch(folder: Path) -> dict[str, float]:
     """torch.load of every shard, torch.cat, load_state_dict(assign=True)."""
     import torch
     import torch.distributed.tensor  # registers DTensor for torch.load
@@ -243,7 +232,6 @@ def _torch(folder: Path, need: int) -> dict[str, float]:
 
     files = _shards(folder)
     backbone, _ = build_backbone(read_config(files[0].parent), "sdpa")
-    _settle(need)
     with _Peak() as peak:
         begin = time.perf_counter()
         parts = [torch.load(file, weights_only=False) for file in files]

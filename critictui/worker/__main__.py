@@ -114,12 +114,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def import_early(torch_is_there: threading.Event) -> None:
-    """Import torch, then transformers. What cannot be imported is said by the job that needs it."""
+    """Import torch, transformers, then statistics. What cannot be imported is said by the job that needs it."""
     with contextlib.suppress(Exception):
         import_module("critictui.worker.score_job")
     torch_is_there.set()
     with contextlib.suppress(Exception):
-        import_module("critictui.worker.backbone").import_transformers()
+        import_module("critictui.worker.backbone").import_transformers(models=True)
+    with contextlib.suppress(Exception):
+        import_module("scipy.stats")
 
 
 def answer_for(job: Job, tell: Callable[[Progress], None]) -> Finished | Failed:

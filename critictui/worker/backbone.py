@@ -41,11 +41,22 @@ def offline() -> None:
 _importing = threading.Lock()
 
 
-def import_transformers() -> None:
-    """Import what loading uses: transformers imports its parts on first use, and not safely in two threads at once."""
+def import_transformers(*, models: bool = False) -> None:
+    """Import what loading uses: transformers imports its parts on first use, and not safely in two threads at once.
+
+    models: also what the code of every decoder imports, with Qwen2's for them all.
+    """
     offline()
     with _importing:
-        from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
+        from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast, utils  # noqa: F401
+
+        utils.is_scipy_available = _no  # it would import it for a loss of object detection
+        if models:
+            import transformers.models.qwen2.modeling_qwen2  # noqa: F401
+
+
+def _no() -> bool:
+    return False
 
 
 def clean_values(values: dict[str, Any]) -> dict[str, Any]:

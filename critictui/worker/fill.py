@@ -12,9 +12,11 @@ import math
 import mmap
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -98,12 +100,12 @@ def fill_tensors(
     on_gpu = any(fill.target.device.type == "cuda" for fill in fills)
     reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop)
     count = threads or max(1, min(8, os.cpu_count() or 1))
+    lanes = _Lanes(runs, count)
     intra = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, "load", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        done, waiting = wait([pool.submit(reader.read, part) for part in _shares(runs)], return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
+        work = [pool.submit(reader.read_all, lanes.shares(number)) for number in range(count)]
+        done, _ = wait(work, return_when=FIRST_EXCEPTION)
         for future in done:
             future.result()
     finally:
@@ -133,8 +135,31 @@ def _piece_runs(fill: Fill, piece: Piece) -> Iterator[_Run]:
             yield _Run(fill, piece.file, piece.offset + (block * row + at) * size, begin, count)
 
 
+class _Lanes:
+    """What is to be read, a lane a thread: each goes through its own stretch of the files in their order, as disks and
+    their read-ahead like it, and helps at the end of the longest other one when it is through."""
+
+    def __init__(self, runs: Sequence[_Run], count: int) -> None:
+        shares = list(_shares(sorted(runs, key=lambda run: (run.file, run.offset))))
+        cuts = [len(shares) * number // count for number in range(count + 1)]
+        self._lanes = [deque(shares[begin:end]) for begin, end in pairwise(cuts)]
+
+    def shares(self, number: int) -> Iterator[list[_Run]]:
+        """The shares of this lane, then those that others leave."""
+        own = self._lanes[number]
+        while True:
+            with contextlib.suppress(IndexError):  # empty, or emptied by another thread this moment
+                yield own.popleft()
+                continue
+            longest = max(self._lanes, key=len)
+            if not longest:
+                return
+            with contextlib.suppress(IndexError):
+                yield longest.pop()
+
+
 def _shares(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
-    """Tasks of about one chunk each, so that thousands of small tensors do not cost a task each."""
+    """Of about one chunk each, so that thousands of small tensors do not cost a turn each."""
     share: list[_Run] = []
     size = 0
     for run in runs:
@@ -169,15 +194,16 @@ class _Reader:
         self._lock = threading.Lock()
         self._own = threading.local()
 
-    def read(self, runs: Sequence[_Run]) -> None:
-        for run in runs:
-            if self.stopped or self._stop():
-                return
-            self._read(run)
-        with self._lock:
-            self._done += sum(run.count * ITEM_SIZE[run.fill.stored.dtype] for run in runs)
-            share = self._done / self._total
-        self._progress(min(share, 1.0))
+    def read_all(self, shares: Iterator[list[_Run]]) -> None:
+        for runs in shares:
+            for run in runs:
+                if self.stopped or self._stop():
+                    return
+                self._read(run)
+            with self._lock:
+                self._done += sum(run.count * ITEM_SIZE[run.fill.stored.dtype] for run in runs)
+                share = self._done / self._total
+            self._progress(min(share, 1.0))
 
     def _read(self, run: _Run) -> None:
         stored = run.fill.stored

@@ -289,7 +289,9 @@ def vanish(path: Path, at: str, monkeypatch: pytest.MonkeyPatch, act: Any) -> No
     monkeypatch.setattr(module, at, wrapped)
 
 
-@pytest.mark.parametrize("at", ["audit_opened", "read_config", "build_backbone", "open_weights", "fill_tensors", "_head"])
+@pytest.mark.parametrize(
+    "at", ["audit_opened", "read_config", "build_backbone", "open_weights", "fill_tensors", "_head"]
+)
 def test_a_checkpoint_that_is_removed_at_any_point_of_the_load_is_said_to_be(
     tmp_path: Path, forms: ModuleType, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
