@@ -150,20 +150,6 @@ _recipe = click.option(
 )  # fmt: skip
 
 
-def _progress(message: object) -> None:
-    """A job's phases as lines on stderr, when a person is there to read them."""
-    from critictui.scoring.jobs import Progress
-
-    if isinstance(message, Progress) and sys.stderr.isatty():
-        share = f" {message.done / message.total:4.0%}" if message.total > 1 or 0 < message.done < 1 else ""
-        click.echo(f"\r\x1b[K{message.phase}{share}", err=True, nl=False)
-
-
-def _end_progress() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
-
-
 def _notes(notes: tuple[str, ...]) -> None:
     for note in notes:
         click.echo(f"critictui: {note}", err=True)
@@ -201,10 +187,12 @@ def diagnose(
 ) -> int:  # fmt: skip
     """Is this checkpoint sound? TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.diagnosis import commands, render
+    from critictui.scoring.progress_line import ProgressLine
 
     config = commands.recipe_config(_settings(_existing(target), config_file, **read), recipe)
-    diagnosis, notes = commands.diagnose_target(target, config, _progress, fixed_set)
-    _end_progress()
+    line = ProgressLine()
+    diagnosis, notes = commands.diagnose_target(target, config, line.tell, fixed_set)
+    line.end()
     _notes(notes)
     if as_json:
         _print(render.diagnosis_json(diagnosis))
@@ -230,10 +218,12 @@ def replay(
     """Recompute scores that training recorded; find the recipe that reproduces them."""
     from critictui.diagnosis import commands
     from critictui.diagnosis import replay as judged
+    from critictui.scoring.progress_line import ProgressLine
 
     config = commands.recipe_config(_settings(_existing(target), config_file, **read), recipe)
-    found = commands.replay_target(target, samples, config, _progress)
-    _end_progress()
+    line = ProgressLine()
+    found = commands.replay_target(target, samples, config, line.tell)
+    line.end()
     if as_json:
         _print(judged.replay_json(found))
     else:
@@ -268,13 +258,15 @@ def explain(
     from critictui.diagnosis.claims import parse_claims
     from critictui.diagnosis.inquiry import Question
     from critictui.diagnosis.script import read_script
+    from critictui.scoring.progress_line import ProgressLine
 
     claim = parse_claims(claims, pairs)
     reading = read_script(script) if script is not None else None
     config = commands.recipe_config(_settings(_run_at(target), config_file, **read), recipe)
     options = commands.ExplainOptions(Question(claim, reading, samples), checkpoint, fixed_set)
-    explanation, notes = commands.explain_run(target, config, _progress, options)
-    _end_progress()
+    line = ProgressLine()
+    explanation, notes = commands.explain_run(target, config, line.tell, options)
+    line.end()
     _notes(notes)
     if as_json:
         _print(render.explanation_json(explanation))
@@ -345,12 +337,13 @@ def score(
 ) -> int:  # fmt: skip
     """Score a critic on a fixed set. TARGET: a checkpoint, or a run (its newest complete one)."""
     from critictui.scoring import commands
+    from critictui.scoring.progress_line import ProgressLine
 
     flags = {"recipe": recipe, "device": device, "read_only": read_only, "launch": launch}
     config = _settings(_existing(target), config_file, tokenizer=tokenizer, columns=columns, **flags)
     config = commands.config_for(config, asked)
     commands.refuse_run_dir(run_dir)
-    how = commands.How(share_gpu, as_json, _progress, _end_progress, _print, run_dir)
+    how = commands.How(share_gpu, as_json, ProgressLine(), _print, run_dir)
     if follow:
         return commands.follow_run(target, config, fixed_set, how)
     if detach:

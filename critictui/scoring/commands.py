@@ -14,8 +14,9 @@ from critictui.config import LAUNCH_SETTINGS, Config
 from critictui.scoring.client import run_job_sync, start_detached
 from critictui.scoring.cluster import Cluster, cluster_of, score_elsewhere, submit
 from critictui.scoring.follow import follow
-from critictui.scoring.jobs import Failed, Finished, JobMessage, Progress
+from critictui.scoring.jobs import Failed, Finished, Progress
 from critictui.scoring.order import Order, order_score, require_finished
+from critictui.scoring.progress_line import ProgressLine
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result_json import result_from_json
 from critictui.scoring.results import state_dir
@@ -34,8 +35,7 @@ class How:
 
     share_gpu: bool
     as_json: bool
-    tell: Callable[[JobMessage], None]
-    end: Callable[[], None]
+    progress: ProgressLine
     print_json: Callable[[Mapping[str, object]], None]
     run_dir: Path | None = None
     """Where the result goes; else the run that the target belongs to."""
@@ -96,7 +96,7 @@ def score_once(target: Path, config: Config, fixed_set: Path | None, how: How) -
     cluster = cluster_of(config)
     order = _order(target, config, fixed_set, how, cluster)
     finished = require_finished(_made(order, cluster, how))
-    how.end()
+    how.progress.end()
     if how.as_json:
         how.print_json(_without_rows(finished))
     else:
@@ -142,7 +142,7 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
     cluster = cluster_of(config)
 
     def scored(finished: Finished) -> None:
-        how.end()
+        how.progress.end()
         if how.as_json:
             click.echo(json.dumps(_without_rows(finished), ensure_ascii=False, allow_nan=False))
         else:
@@ -150,14 +150,14 @@ def follow_run(target: Path, config: Config, fixed_set: Path | None, how: How) -
         _kept(finished, how.run_dir or target)
 
     def said(text: str) -> None:
-        how.end()
+        how.progress.end()
         click.echo(f"critictui: {text}", err=True)
 
     follow(
         how.run_dir or target,
         config,
         fixed_set,
-        tell=how.tell,
+        tell=how.progress.tell,
         run=lambda order: _made(order, cluster, how),
         elsewhere=cluster is not None,
         scored=scored,
@@ -179,7 +179,7 @@ def _order(target: Path, config: Config, fixed_set: Path | None, how: How, clust
 
 def _made(order: Order, cluster: Cluster | None, how: How) -> Finished | Failed:
     if cluster is None:
-        return run_job_sync(order.job, how.tell)
+        return run_job_sync(order.job, how.progress.tell)
     return score_elsewhere(order, cluster, _say_state)
 
 

@@ -12,9 +12,11 @@ from critictui.config import Config
 from critictui.errors import InputError, JobFailedError
 from critictui.scoring.client import run_job_sync
 from critictui.scoring.jobs import Failed, Finished, JobMessage
-from critictui.scoring.order import Order, already_scored, order_score, require_finished
+from critictui.scoring.order import NoRoomError, Order, already_scored, order_score, require_finished
 
 SECONDS = 5.0
+ROOM_SECONDS = 30.0
+"""Where no device has room: until what is free is looked at again."""
 ATTEMPTS = 2
 """A checkpoint that failed is tried once more: training may have been in the way."""
 
@@ -31,6 +33,7 @@ def follow(
     said: Callable[[str], None],
     stop: threading.Event,
     seconds: float = SECONDS,
+    room_seconds: float = ROOM_SECONDS,
     share_gpu: bool = False,
 ) -> None:
     """Score the newest complete checkpoint, then each new one, until `stop` is set; what fails is said, and it goes on.
@@ -39,6 +42,7 @@ def follow(
     cluster. scored: every result. said: a sentence about what could not be scored, once each.
     """
     known: list[Checkpoint] = []
+    waiting: tuple[Path, float] | None = None
     tried: dict[tuple[Path, float], int] = {}
     first = True
     while not stop.is_set():
@@ -63,6 +67,13 @@ def follow(
                 else:
                     scored(require_finished(run(order) if run is not None else run_job_sync(order.job, tell)))
                 tried[key] = ATTEMPTS
+            except NoRoomError as error:
+                tried[key] -= 1
+                if key != waiting:
+                    waiting = key
+                    said(f"{error}; waiting for room")
+                stop.wait(room_seconds)
+                break  # the others need as much
             except InputError as error:
                 tried[key] = ATTEMPTS
                 said(str(error))

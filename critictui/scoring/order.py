@@ -12,6 +12,7 @@ from critictui.checkpoint.beside import require_tokenizer
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
+from critictui.durations import duration
 from critictui.scoring import memory
 from critictui.scoring.jobs import Failed, Finished, Job
 from critictui.scoring.read_set import look_at_set
@@ -26,6 +27,10 @@ ELSEWHERE = "elsewhere"
 """The device of an order that a node of a cluster takes."""
 BYTES_PER_TOKEN = 4.0
 """Of a fixed set's file: text and its JSON, English; only the time estimate uses it."""
+
+
+class NoRoomError(ScoringError):
+    """No device has room for it now, as it is used now; later one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Order:
         """Which device, why, how long it takes where that matters, and why this recipe where it is not the usual."""
         said = [self.placement.message]
         if self.seconds is not None:
-            said.append(f"about {_duration(self.seconds)}")
+            said.append(f"about {duration(self.seconds)}")
         return "; ".join([*said, *([self.recipe_reason] if self.recipe_reason else [])])
 
 
@@ -66,7 +71,7 @@ def order_score(
     target: a checkpoint, or a run (its newest complete one). fixed_set: else the configuration's, relative to the run.
     run_dir: where the result goes; else the target if it is a run, or the run that its `global_step_N` lies in.
     elsewhere: a node of a cluster does it, so room on the device is judged there.
-    Raises CheckpointError or ScoringError that names the file and the remedy, with the numbers where a GPU is refused.
+    Raises CheckpointError or ScoringError that names the file and the remedy; NoRoomError with the numbers.
     """
     checkpoint = resolve_target(target)
     where = run_dir if run_dir is not None else run_of(target, checkpoint)
@@ -91,7 +96,7 @@ def order_score(
         )
     )
     if not placement.device:
-        raise ScoringError(placement.message)
+        raise NoRoomError(placement.message)
     digest = look_at_set(set_path, config.columns)
     seconds: float | None = None
     if placement.device == "cpu":
@@ -208,9 +213,3 @@ def require_finished(outcome: Finished | Failed) -> Finished:
     if outcome.reason in {"refused", "missing-extra"}:
         raise ScoringError(outcome.message)
     raise JobFailedError(outcome.message)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

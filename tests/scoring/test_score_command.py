@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +25,10 @@ from critictui.scoring import follow as following
 from critictui.scoring import memory
 from critictui.scoring.follow import follow
 from critictui.scoring.host_memory import HostReading
-from critictui.scoring.jobs import Failed, Finished, Job
+from critictui.scoring.jobs import Failed, Finished, Job, Progress
 from critictui.scoring.memory import GIB, GpuReading
 from critictui.scoring.order import already_scored, order_score, require_finished, run_of
+from critictui.scoring.progress_line import progress_words
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.results import ResultsFolder
 
@@ -209,6 +214,36 @@ def test_following_scores_the_newest_then_each_new_one_once(
     assert {job.run_dir for job in jobs} == {str(run)}
 
 
+def test_following_waits_for_room(demo_copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = demo_copy("healthy")
+    free = [1, 1, 1, 64]
+    monkeypatch.setattr(
+        memory, "read_host", lambda: HostReading(64 * GIB, (free.pop(0) if free[1:] else free[0]) * GIB)
+    )
+    stop, scored, said = threading.Event(), [], []
+
+    def scores(*_: Any) -> Finished | Failed:
+        stop.set()
+        return Finished({"n": 1})
+
+    monkeypatch.setattr(following, "run_job_sync", scores)
+    follow(
+        run,
+        Config(device="cpu"),
+        run / "fixed_set.jsonl",
+        tell=lambda _: None,
+        scored=lambda finished: scored.append(finished.result["n"]),
+        said=said.append,
+        stop=stop,
+        seconds=0.01,
+        room_seconds=0.01,
+    )
+    assert scored == [1]
+    assert len(said) == 1
+    assert "free 1.0 GiB of 64.0 GiB: refused" in said[0]
+    assert said[0].endswith("; waiting for room")
+
+
 def test_an_order_says_where_how_long_and_what_is_done_already(demo_copy: Callable[..., Path]) -> None:
     run = demo_copy("healthy")
     config = Config(device="auto", fixed_set="fixed_set.jsonl")
@@ -267,3 +302,53 @@ def test_failures_become_the_exit_status_that_fits() -> None:
         with pytest.raises(JobFailedError):
             require_finished(Failed(reason, "x"))  # type: ignore[arg-type]
     assert issubclass(CheckpointError, Exception)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_ends_following_and_its_worker(
+    demo_copy: Callable[..., Path], number: signal.Signals, status: int
+) -> None:
+    run = demo_copy("healthy")
+    # under nohup it is ignored, and would stay so
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from critictui.cli import main; main()"
+    command = [sys.executable, "-c", code, "score", str(run), "--follow", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (workers := children_of(process.pid)):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait(20) == status
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def children_of(parent: int) -> list[int]:
+    """Its child processes, those that ended and were not reaped included."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_how_far_a_score_is_stands_in_one_line_of_a_terminal() -> None:
+    assert progress_words(Progress("load", 0.45, 1.0)) == ["load 45%"]
+    assert progress_words(Progress("score", 30, 100, 1204.4, 12.2)) == ["score 30%", "1,204 tokens/s", "12s left"]
+    assert progress_words(Progress("import", 0, 1)) == ["import"]
+    script = (
+        "from critictui.scoring.jobs import Progress; from critictui.scoring.progress_line import ProgressLine\n"
+        "line = ProgressLine(); line.tell(Progress('score', 30, 100, 1204.4, 12.2)); line.end(); print('done')"
+    )
+    master, slave = pty.openpty()
+    subprocess.run([sys.executable, "-c", script], stdin=slave, stdout=slave, stderr=slave, check=True)
+    os.close(slave)
+    shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert shown == "\r\x1b[Kscore 30%, 1,204 tokens/s, 12s left\r\x1b[Kdone\r\n"
+    piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (piped.stdout, piped.stderr) == ("done\n", "")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from critictui.durations import duration
 from critictui.tui import words
 
 
@@ -61,7 +62,7 @@ def test_every_number_is_short_and_says_the_same(value: float) -> None:
     ],
 )
 def test_a_duration_is_read_at_a_glance(seconds: float | None, said: str) -> None:
-    assert words.duration(seconds) == said
+    assert duration(seconds) == said
 
 
 def test_an_age_changes_a_dozen_times_and_says_when_next() -> None:

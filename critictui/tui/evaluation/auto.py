@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.checkpoint.find import find_checkpoints
 from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.scoring.follow import ATTEMPTS, ROOM_SECONDS
 from critictui.tui.evaluation.bench import Bench, Ended
 from critictui.tui.evaluation.plan import Plan, make_plan, run_dir_of
 from critictui.tui.evaluation.scoring import score_task
@@ -16,9 +17,6 @@ from critictui.tui.evaluation.threads import in_thread
 
 if TYPE_CHECKING:
     from critictui.tui.navigation import Shell
-
-ATTEMPTS = 2
-"""A checkpoint whose score failed is tried once more: training may have been in the way."""
 
 _OLD = 600.0
 """Seconds after its last byte in which a checkpoint that we found unfinished may still be new."""
@@ -37,6 +35,9 @@ class AutoScore:
         self._tried: dict[Key, int] = {}
         self._said: set[str] = set()
         self._busy = False
+        self.room_seconds = ROOM_SECONDS
+        self._no_room_until = 0.0
+        self._waited: set[Key] = set()
 
     async def look(self, snapshot: Snapshot) -> None:
         """Start on the oldest checkpoint that is new and not scored, if the bench is free."""
@@ -55,7 +56,7 @@ class AutoScore:
             found = await in_thread(lambda: find_checkpoints(run_dir), "checkpoints")
             old = time.time() - _OLD
             self._known[run_dir] = frozenset(_key(c) for c in found if c.state == "complete" or c.modified < old)
-        if self._bench.running is not None:
+        if self._bench.running is not None or time.monotonic() < self._no_room_until:
             return
         checkpoint = self.next_one(main)
         if checkpoint is None:
@@ -66,9 +67,20 @@ class AutoScore:
             self._tried[key] = ATTEMPTS
         elif plan.problem:
             self._tried[key] = ATTEMPTS
-            self._say(plan.problem)
+            self._say(f"not scored by itself: {plan.problem}")
+        elif not (choice := plan.choice(plan.usual_device(config))).ok:
+            self._no_room_until = time.monotonic() + self.room_seconds
+            self._app.set_timer(self.room_seconds, self._look_again, name="room")
+            if key not in self._waited:
+                self._waited.add(key)
+                self._say(f"{plan.step_words} waits for room: {choice.placement.message}")
         elif self._bench.running is None:
             self._begin(plan, key)
+
+    async def _look_again(self) -> None:
+        """Nothing may happen in the run while training makes room."""
+        if self._app.snapshot is not None:
+            await self.look(self._app.snapshot)
 
     def next_one(self, main: WatchedRun) -> Checkpoint | None:
         """The oldest complete checkpoint that appeared while we watched and is still to be scored."""
@@ -89,7 +101,7 @@ class AutoScore:
     def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._app.say(f"not scored by itself: {text}", "warning")
+            self._app.say(text, "warning")
 
 
 def _key(checkpoint: Checkpoint) -> Key:

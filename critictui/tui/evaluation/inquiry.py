@@ -15,12 +15,12 @@ from critictui.diagnosis.inquiry import (
     run_of,
     subject_of,
 )
+from critictui.durations import duration
 from critictui.errors import InputError
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring.jobs import Failed
 from critictui.scoring.order import usual_fixed_set
 from critictui.scoring.recipe_choice import choose_recipe
-from critictui.tui import words
 from critictui.tui.evaluation.bench import Bench, Ended, Kind, RunJob, Task
 from critictui.tui.evaluation.plan import Plan, make_plan, no_set_words, run_dir_of, step_words
 from critictui.tui.evaluation.scoring import failure
@@ -170,12 +170,11 @@ class Inquiry:
         """Why this should not begin without a word; empty when it is quick."""
         if "torch" in plan.problem:
             return plan.problem
-        chosen = next((c for c in plan.choices(share=False) if c.device == self._app.config.device), None)
-        placement = (chosen or plan.choices(share=False)[0]).placement
+        placement = plan.choice(self._app.config.device).placement
         seconds = plan.start_seconds + (plan.cpu_seconds or 0.0) * self.passes
         if placement.device != "cpu" or seconds < LONG_SECONDS:
             return ""
-        return f"measuring takes about {words.duration(seconds)} {placement.message}; g goes on with it"
+        return f"measuring takes about {duration(seconds)} {placement.message}; g goes on with it"
 
     def _gathered(self) -> None:
         """The subject may be another one now: forget what was measured of the old one."""

@@ -98,6 +98,11 @@ class Plan:
         found.append(Choice("cpu", f"CPU, {self.cores} cores", self._placed("cpu")))
         return tuple(found)
 
+    def choice(self, device: str, *, share: bool = False) -> Choice:
+        """The choice of this device; the first one where it is none of them."""
+        choices = self.choices(share=share)
+        return next((choice for choice in choices if choice.device == device), choices[0])
+
     def _placed(self, device: str, *, share: bool = False) -> memory.Placement:
         return memory.place(device, self.gpus, self.need, share=share, host=self.host)
 
@@ -205,8 +210,7 @@ def settled(plan: Plan, device: str, *, share: bool) -> tuple[str, bool]:
     The worker does not know the highest use that was seen here, and would refuse a GPU in use: where the plan found
     room above that use, it is told to go there.
     """
-    choices = plan.choices(share=share)
-    chosen = next((c for c in choices if c.device == device), choices[0])
+    chosen = plan.choice(device, share=share)
     where = chosen.placement.device or device
     gpu = next((g for g in plan.gpus if f"cuda:{g.index}" == where), None)
     return where, share or (chosen.ok and gpu is not None and gpu.peak is not None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textual.content import Content
 
+from critictui.durations import duration
 from critictui.scoring.comparison import compared, number_in, p_words, pair_in, points
 from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
@@ -92,7 +93,7 @@ def score_facts(score: ScoreResult, glyphs: Glyphs) -> Content:
     if math.isfinite(shorter):
         bias += f", 'the shorter wins' alone has d_acc {shorter:.3f}"
     said.append(plain(bias))
-    took = words.duration(score.seconds.get("total"))
+    took = duration(score.seconds.get("total"))
     said.append(
         plain(f"{score.tokens:,} tokens on {score.device} in {score.dtype}, {took}; set {score.fixed_set.path}; "
             f"{score.series}",

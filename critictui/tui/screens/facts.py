@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 
+from critictui.durations import duration
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.run.facts import RunSnapshot
 from critictui.tui import words
@@ -75,7 +76,7 @@ def fact_lines(
         ("path", elided(str(run.path), max(width - _NAMES, 12), glyphs.more)),
         ("state", run.state),
         ("step", f"{run.step if run.step is not None else '-'} of {run.total_steps or 'an unknown number'}"),
-        ("pace", f"{words.duration(run.pace)} a step" if run.pace else "unknown yet"),
+        ("pace", f"{duration(run.pace)} a step" if run.pace else "unknown yet"),
         ("last event", last),
         ("profile", (run.profile or "no known trainer") + (f", by {run.profile_by}" if run.profile_by else "")),
         ("metrics", f"{len(run.series):,} series"),

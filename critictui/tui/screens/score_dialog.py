@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from critictui.checkpoint.checkpoint import Checkpoint
+from critictui.durations import duration
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring.order import ELSEWHERE
 from critictui.tui import keys, words
@@ -235,7 +236,7 @@ def _time_words(plan: Plan) -> str:
 
 
 def _rough(seconds: float) -> str:
-    return f"{round(seconds)}s" if seconds < 60 else words.duration(seconds)
+    return f"{round(seconds)}s" if seconds < 60 else duration(seconds)
 
 
 def _row(label: str, text: str) -> Content:

@@ -6,6 +6,7 @@ import time
 
 from textual.content import Content
 
+from critictui.durations import duration
 from critictui.health.alert import Alert
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.run.facts import RunSnapshot
@@ -101,7 +102,7 @@ def worst(main: WatchedRun) -> Alert | None:
 
 
 def _pace(run: RunSnapshot) -> str:
-    return f"{words.duration(run.pace)}/step" if run.pace else ""
+    return f"{duration(run.pace)}/step" if run.pace else ""
 
 
 def _eta(run: RunSnapshot) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from critictui.tui import words
+from critictui.durations import duration
+from critictui.scoring import progress_line
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.text import EMPTY, joined, plain
 from critictui.tui.widgets.words import Words
@@ -54,11 +55,11 @@ def job_words(bench: Bench, glyphs: Glyphs, width: int) -> Content:
     if running.cancelled:
         said.append(plain("ending"))
     elif running.silent:
-        said.append(plain(f"no sign of life for {words.duration(running.silent)}", "$text-warning"))
+        said.append(plain(f"no sign of life for {duration(running.silent)}", "$text-warning"))
     else:
         said += progress_words(running.progress, glyphs, bar=_BAR if width >= 100 else 0)
         if running.elapsed >= 1 and (running.progress is None or running.progress.seconds_left is None):
-            said.append(plain(words.duration(float(int(running.elapsed))), "$foreground-muted"))
+            said.append(plain(duration(float(int(running.elapsed))), "$foreground-muted"))
     if bench.waiting is not None:
         said.append(plain(f"next: {bench.waiting.title}", "$foreground-muted"))
     return plain(dot).join(said)
@@ -68,15 +69,10 @@ def progress_words(progress: Progress | None, glyphs: Glyphs, *, bar: int = 0) -
     """Phase and share, rate, time left: what is known of them."""
     if progress is None:
         return [plain("the worker starts")]
-    known = progress.total > 1 or 0 < progress.done < progress.total
-    share = min(max(progress.done / progress.total, 0.0), 1.0) if known and progress.total > 0 else None
-    said = [plain(progress.phase if share is None else f"{progress.phase} {share:.0%}")]
+    said = [plain(text) for text in progress_line.progress_words(progress)]
+    share = progress_line.share_of(progress)
     if share is not None and bar:
         full = round(share * bar)
         signs = ("#", ".") if glyphs.ascii else ("━", "╌")
         said[0] = joined(said[0], " ", (signs[0] * full, "$accent"), (signs[1] * (bar - full), "$foreground-muted"))
-    if progress.tokens_per_second > 0:
-        said.append(plain(f"{progress.tokens_per_second:,.0f} tokens/s"))
-    if progress.seconds_left is not None and (share is None or share < 1):
-        said.append(plain(f"{words.duration(progress.seconds_left)} left"))
     return said

@@ -668,6 +668,32 @@ async def test_auto_score_takes_only_what_appears_while_it_watches_oldest_first(
     assert len(ran(tmp_path)) == 2
 
 
+async def test_auto_score_waits_for_room_and_says_so_once(
+    case: Case, showing: Showing, tmp_path: Path, critic_in: MakeCritic, worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    free = [1 << 30]
+    monkeypatch.setattr(plan_module, "read_host", lambda: HostReading(64 << 30, free[0]))
+    async with showing(case.snapshot) as pilot:
+        app = app_of(pilot)
+        bench = bench_of(app)
+        bench.command = worker("fail('refused', 'seen')")
+        auto = AutoScore(app, bench)
+        auto.room_seconds = 0.05
+        await auto.look(case.snapshot)
+        new = resolve_target(critic_in(case.run / "checkpoint-320"))
+        watched = dataclasses.replace(case.snapshot.watched[0], checkpoints=(new, case.checkpoint))
+        app.snapshot = dataclasses.replace(case.snapshot, watched=(watched,))
+        await auto.look(app.snapshot)
+        await until(pilot, lambda: "step 320 waits for room" in toasts(app))
+        await asyncio.sleep(0.3)  # it looks again, and says nothing more
+        assert toasts(app).count("waits for room") == 1
+        assert ran(tmp_path) == []
+        free[0] = 50 << 30
+        await until(pilot, lambda: bench.last is not None)
+        assert len(ran(tmp_path)) == 1
+
+
 async def test_auto_score_says_once_why_it_cannot(
     case: Case, showing: Showing, tmp_path: Path, critic_in: MakeCritic
 ) -> None:
