@@ -15,6 +15,7 @@ with torch, transformers and the empty backbone.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import mmap
 import os
@@ -87,6 +88,7 @@ def _measure(way: str, folder: Path, *, settled: bool) -> dict[str, float]:
         if way.endswith("-cold"):
             _drop(folder)
         found = _once(kind, folder)
+        gc.collect()  # a model holds itself
     return found
 
 
