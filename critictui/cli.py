@@ -17,12 +17,27 @@ import click
 
 from critictui import __version__
 from critictui.arrays import load_numpy
+from critictui.cli_options import (
+    FROM_0,
+    FROM_1,
+    PATH,
+    SEED,
+    SHARE,
+    TEMPERATURE,
+    Recipe,
+    with_columns,
+    with_config,
+    with_device,
+    with_fixed_set,
+    with_json,
+    with_recipe,
+    with_target,
+    with_tokenizer,
+)
 from critictui.config import Config, load_config
 from critictui.errors import InputError, JobFailedError, refuse_unreadable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Recipe = str | Mapping[str, object] | None
-"""What --recipe says."""
 
 
 class _WatchByDefault(click.Group):
@@ -63,15 +78,6 @@ def cli() -> None:
     """Watch, score and explain the critics that teach language models."""
 
 
-_PATH = click.Path(path_type=Path, readable=False)
-"""Whoever reads a path says what is wrong with it, and what to do."""
-_FROM_0, _FROM_1, _SEED = click.IntRange(min=0), click.IntRange(min=1), click.IntRange(0, (1 << 32) - 1)
-_TEMPERATURE, _SHARE = click.FloatRange(min=0, max=100), click.FloatRange(0, 1, min_open=True)
-_config = click.option("--config", "config_file", type=_PATH, help="A TOML file of settings.")
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
-_target = click.argument("target", type=_PATH)
-
-
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
     if config_file is not None:
         refuse_unreadable(config_file, "pass an existing TOML file to --config")
@@ -103,63 +109,16 @@ def _print(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
 
 
-def _recipe_of(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Recipe:
-    """A recipe as it stands in a result's JSON, or the text as it is."""
-    del ctx, parameter
-    if text is None or not text.lstrip().startswith("{"):
-        return text
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"--recipe {text!r:.60} is no JSON object; give one as in a result, or preset,key=value,...")
-    return value
-
-
-_fixed_set = click.option("--fixed-set", type=_PATH, help="A fixed set made by `prepare`.")
-_device = click.option("--device", help="auto, cpu, cuda:0 ...")
-
-
-def _absolute(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> str | None:
-    """As it is meant here: a configuration's paths are relative to the run."""
-    del ctx, parameter
-    return str(path.absolute()) if path is not None else None
-
-
-def _columns_of(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str] | None:
-    del ctx, parameter
-    found = {name: column for name, equals, column in (pair.partition("=") for pair in pairs) if equals and column}
-    wrong = [pair for pair in pairs if pair.partition("=")[0] not in found]
-    if wrong:
-        said = "write prompt=NAME, teacher_response=NAME or student_response=NAME"
-        raise InputError(f"--column {wrong[0]!r:.60}: {said}")
-    return found or None
-
-
-_tokenizer = click.option(
-    "--tokenizer", type=_PATH, callback=_absolute, help="A folder that stands in for the checkpoint's own tokenizer."
-)
-_columns = click.option(
-    "--column", "columns", multiple=True, callback=_columns_of, metavar="NAME=COLUMN",
-    help="Of a fixed set of rows: what its prompt, teacher_response or student_response is called.",
-)  # fmt: skip
-_recipe = click.option(
-    "--recipe", callback=_recipe_of,
-    help="auto, a preset (gad-fork, gad, verl-ppo, trl, openrlhf), preset,key=value,..., or a JSON object.",
-)  # fmt: skip
-
-
 def _notes(notes: tuple[str, ...]) -> None:
     for note in notes:
         click.echo(f"critictui: {note}", err=True)
 
 
 @cli.command()
-@_target
-@_config
+@with_target
+@with_config
 @click.option("--format", "fmt", type=click.Choice(["jsonl", "csv", "parquet"]), help="Default: by the name of -o.")
-@click.option("-o", "--output", type=_PATH, help="Default: stdout.")
+@click.option("-o", "--output", type=PATH, help="Default: stdout.")
 @click.option("--everything", is_flag=True, help="Hyper-parameters, text and histograms too.")
 def export(target: Path, config_file: Path | None, fmt: str | None, output: Path | None, everything: bool) -> None:
     """Every scalar as a table. TARGET: a run directory, or one file."""
@@ -172,14 +131,14 @@ def export(target: Path, config_file: Path | None, fmt: str | None, output: Path
 
 
 @cli.command()
-@_target
-@_fixed_set
-@_recipe
-@_tokenizer
-@_columns
-@_device
-@_json
-@_config
+@with_target
+@with_fixed_set
+@with_recipe
+@with_tokenizer
+@with_columns
+@with_device
+@with_json
+@with_config
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def diagnose(
     target: Path, fixed_set: Path | None, recipe: Recipe, as_json: bool, config_file: Path | None, markdown: bool,
@@ -203,13 +162,13 @@ def diagnose(
 
 
 @cli.command()
-@_target
-@click.option("--samples", required=True, type=_PATH, help="What training saved.")
-@_recipe
-@_tokenizer
-@_device
-@_json
-@_config
+@with_target
+@click.option("--samples", required=True, type=PATH, help="What training saved.")
+@with_recipe
+@with_tokenizer
+@with_device
+@with_json
+@with_config
 @click.option("--save-recipe", is_flag=True, help="Make the recipe that was found the run's own (critictui.toml).")
 def replay(
     target: Path, samples: Path, recipe: Recipe, as_json: bool, config_file: Path | None, save_recipe: bool,
@@ -234,19 +193,19 @@ def replay(
 
 
 @cli.command()
-@_target
+@with_target
 @click.option("--claim", "claims", multiple=True, help="A number that a test measured: d_acc=0.4575, teacher=-0.50 ...")
-@click.option("--pairs", type=_FROM_1, help="Teacher-student pairs behind the claim.")
-@click.option("--script", type=_PATH, help="The scoring script; it is read, never run.")
-@click.option("--samples", type=_PATH, help="Responses that training saved.")
-@click.option("--checkpoint", type=_PATH, help="The checkpoint that was tested.")
-@_fixed_set
-@_recipe
-@_tokenizer
-@_columns
-@_device
-@_json
-@_config
+@click.option("--pairs", type=FROM_1, help="Teacher-student pairs behind the claim.")
+@click.option("--script", type=PATH, help="The scoring script; it is read, never run.")
+@click.option("--samples", type=PATH, help="Responses that training saved.")
+@click.option("--checkpoint", type=PATH, help="The checkpoint that was tested.")
+@with_fixed_set
+@with_recipe
+@with_tokenizer
+@with_columns
+@with_device
+@with_json
+@with_config
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def explain(
     target: Path, claims: tuple[str, ...], pairs: int | None, script: Path | None, samples: Path | None,
@@ -278,30 +237,30 @@ def explain(
 
 
 @cli.command()
-@click.option("--data", required=True, type=_PATH, help="Training data: parquet, JSONL or .pt.")
-@click.option("-o", "--out", required=True, type=_PATH, help="The fixed set to make.")
-@click.option("--student", type=_PATH, help="The student: a Hugging Face folder.")
+@click.option("--data", required=True, type=PATH, help="Training data: parquet, JSONL or .pt.")
+@click.option("-o", "--out", required=True, type=PATH, help="The fixed set to make.")
+@click.option("--student", type=PATH, help="The student: a Hugging Face folder.")
 @click.option("--endpoint", help="An OpenAI-compatible server, as http://host:8000/v1.")
 @click.option("--model", help="The model that the server is asked for.")
 @click.option("--api-key-env", default="OPENAI_API_KEY", show_default=True, help="The variable that holds its key.")
-@click.option("--rollouts", type=_PATH, help="verl's rollout_data_dir, joined with the data.")
+@click.option("--rollouts", type=PATH, help="verl's rollout_data_dir, joined with the data.")
 @click.option("--student-column", help="A column that holds the student's responses.")
 @click.option("--prompt-column", default="content", show_default=True)
 @click.option("--teacher-column", default="teacher_response", show_default=True)
-@click.option("--tokenizer", type=_PATH, help="Whose chat template rendered rollouts; its hashes go into the set.")
-@click.option("--num-samples", type=_FROM_0, help="Prompts; 0 takes all. Default: 100, or all where there are fewer.")
-@click.option("--responses", type=_FROM_1, help="Student responses a prompt. Default: 4; of a column, all.")
-@click.option("--seed", type=_SEED, default=42, show_default=True)
-@click.option("--temperature", type=_TEMPERATURE, default=0.6, show_default=True)
-@click.option("--top-p", type=_SHARE, default=0.9, show_default=True)
-@click.option("--top-k", type=_FROM_0, default=0, show_default=True, help="0 keeps all tokens.")
-@click.option("--max-new-tokens", type=_FROM_1, default=512, show_default=True)
+@click.option("--tokenizer", type=PATH, help="Whose chat template rendered rollouts; its hashes go into the set.")
+@click.option("--num-samples", type=FROM_0, help="Prompts; 0 takes all. Default: 100, or all where there are fewer.")
+@click.option("--responses", type=FROM_1, help="Student responses a prompt. Default: 4; of a column, all.")
+@click.option("--seed", type=SEED, default=42, show_default=True)
+@click.option("--temperature", type=TEMPERATURE, default=0.6, show_default=True)
+@click.option("--top-p", type=SHARE, default=0.9, show_default=True)
+@click.option("--top-k", type=FROM_0, default=0, show_default=True, help="0 keeps all tokens.")
+@click.option("--max-new-tokens", type=FROM_1, default=512, show_default=True)
 @click.option(
-    "--batch-size", type=_FROM_1, default=8, show_default=True, help="Responses in flight; it changes the pace alone."
+    "--batch-size", type=FROM_1, default=8, show_default=True, help="Responses in flight; it changes the pace alone."
 )
-@_device
+@with_device
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
-@_json
+@with_json
 def prepare(as_json: bool, **flags: Any) -> int:
     """Make the fixed set: prompts sampled once, student responses generated once, both stored."""
     from critictui.scoring import prepare as making
@@ -310,15 +269,15 @@ def prepare(as_json: bool, **flags: Any) -> int:
 
 
 @cli.command()
-@_target
-@_fixed_set
-@_recipe
-@_tokenizer
-@_columns
-@_device
-@_json
-@_config
-@click.option("--run-dir", type=_PATH, help="Keep the result there; default: the target's run.")
+@with_target
+@with_fixed_set
+@with_recipe
+@with_tokenizer
+@with_columns
+@with_device
+@with_json
+@with_config
+@click.option("--run-dir", type=PATH, help="Keep the result there; default: the target's run.")
 @click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")
 @click.option("--follow", is_flag=True, help="Go on: score each new complete checkpoint of the run.")
@@ -352,14 +311,14 @@ def score(
 
 
 @cli.command()
-@_target
+@with_target
 @click.option("--headless", is_flag=True, help="No screen: one line an event, until a signal ends it.")
 @click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
 @click.option("--theme", help="A theme's name.")
 @click.option("--ascii", "ascii_only", is_flag=True, default=None, help="Draw with ASCII alone.")
 @click.option("--auto-score", is_flag=True, default=None, help="Score each new complete checkpoint by itself.")
-@_fixed_set
-@_config
+@with_fixed_set
+@with_config
 def watch(
     target: Path, headless: bool, read_only: bool | None, theme: str | None,
     ascii_only: bool | None, auto_score: bool | None, fixed_set: Path | None, config_file: Path | None,
@@ -382,8 +341,8 @@ def watch(
 
 
 @cli.command()
-@_target
-@_json
+@with_target
+@with_json
 @click.option(
     "--fail-on",
     type=click.Choice(["info", "warning", "critical"]),
@@ -391,7 +350,7 @@ def watch(
     show_default=True,
     help="Exit with status 1 when an alert of this severity, or worse, fires.",
 )
-@_config
+@with_config
 def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -> int:
     """Read a run once, apply the rules, print the verdict."""
     load_numpy()
@@ -406,11 +365,11 @@ def check(target: Path, as_json: bool, fail_on: str, config_file: Path | None) -
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, required=True, type=_PATH)
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--rule", help="Only this rule.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A threshold, e.g. decline.drop=0.06.")
-@_json
-@_config
+@with_json
+@with_config
 def backtest(
     runs: tuple[Path, ...], rule: str | None, pairs: tuple[str, ...], as_json: bool, config_file: Path | None
 ) -> None:
@@ -428,7 +387,7 @@ def backtest(
 
 @cli.command()
 @click.option("--test", "test_only", is_flag=True, required=True, help="Send a sample and say what happened.")
-@_config
+@with_config
 def notify(test_only: bool, config_file: Path | None) -> int:
     """Try the notifications that the configuration sets up."""
     from critictui.monitor.notify import SAMPLE, send_now
@@ -446,13 +405,13 @@ def notify(test_only: bool, config_file: Path | None) -> int:
 
 @cli.command()
 @click.option("--scenario", default="healthy", show_default=True, help="healthy, collapse, memorise, drift, ...")
-@click.option("--dir", "directory", type=_PATH, help="Where to; default: a temporary directory.")
+@click.option("--dir", "directory", type=PATH, help="Where to; default: a temporary directory.")
 @click.option("--headless", is_flag=True, help="No screen: a line every few steps.")
 @click.option("--trainer", type=click.Choice(["verl", "trl"]), default="verl", help="Whose files are written.")
 @click.option("--pooling", type=click.Choice(["mean", "last"]), help="Of verl's scores: over the response, or at EOS.")
 @click.option("--steps", type=int, help="Default: 240, about a minute.")
 @click.option("--speed", type=float, help="Of a training at most 1; of a replay, times the recorded pace.")
-@_config
+@with_config
 def demo(headless: bool, config_file: Path | None, **options: Any) -> int:
     """Train a tiny real critic and watch it live."""
     from critictui.demo.command import run_demo
