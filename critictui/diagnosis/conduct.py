@@ -103,7 +103,7 @@ def _levels(b: Behaviour) -> Iterator[Finding]:
             yield finding(
                 "value-outliers",
                 "info",
-                f"the {role} mean is {s.mean:.2f}, beyond ±{LARGE_MEAN:g}: a pairwise loss leaves the level free, so this alone is no fault",
+                f"the {role} mean is {s.mean:z.2f}, beyond ±{LARGE_MEAN:g}: a pairwise loss leaves the level free, so this alone is no fault",
                 role=role,
                 mean=s.mean,
             )
@@ -111,7 +111,7 @@ def _levels(b: Behaviour) -> Iterator[Finding]:
             yield finding(
                 "value-outliers",
                 "warning",
-                f"the {role} scores are spread widely (std {s.std:.2f}, above {LARGE_STD:g})",
+                f"the {role} scores are spread widely (std {s.std:z.2f}, above {LARGE_STD:g})",
                 "scores this wide make an unstable reward",
                 role=role,
                 std=s.std,
@@ -151,7 +151,7 @@ def _discrimination(b: Behaviour) -> Iterator[Finding]:
         yield finding(
             "collapsed",
             "warning",
-            f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs, margin {b.margin:.2f}: hardly better than chance",
+            f"d_acc {b.d_acc:.3f} ({b.d_acc_low:.3f} to {b.d_acc_high:.3f}) on {b.pairs} pairs, margin {b.margin:z.2f}: hardly better than chance",
             "fine for a critic that has just begun; otherwise look where the logged curve fell",
             d_acc=b.d_acc,
             margin=b.margin,

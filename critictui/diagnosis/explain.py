@@ -59,8 +59,8 @@ def _others(claim: Claim, named: list[Cause]) -> str:
 def _by_margin(case: Case, claim: Claim, causes: tuple[Cause, ...]) -> str:
     margin = claim.margin_or_difference
     logged = case.logged.margin
-    trained = f"Training logged a margin of {logged.mean:.2f} at step {case.logged.step}, the" if logged else "The"
-    text = f"{trained} test says {margin:.2f}"
+    trained = f"Training logged a margin of {logged.mean:z.2f} at step {case.logged.step}, the" if logged else "The"
+    text = f"{trained} test says {margin:z.2f}"
     named = [c for c in causes if c.verdict in {"proven", "likely"}]
     if not named:
         return f"{text}: no cause is proven or likely yet. Next: pass --claim d_acc=... too."

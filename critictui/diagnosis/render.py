@@ -106,14 +106,14 @@ def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
             rows.append(
                 (
                     f"{role}s",
-                    f"{s['n']} responses, mean {s['mean']:.2f}, std {s['std']:.2f}, {s['min']:.2f} to {s['max']:.2f}",
+                    f"{s['n']} responses, mean {s['mean']:z.2f}, std {s['std']:z.2f}, {s['min']:z.2f} to {s['max']:z.2f}",
                 )
             )
     if "pairs" in facts:
         rows.append(
             (
                 "d_acc",
-                f"{facts['d_acc']:.3f} ({facts['d_acc_low']:.3f} to {facts['d_acc_high']:.3f}) on {facts['pairs']} pairs, margin {facts['margin']:.2f}, {facts['tie_rate']:.0%} ties",
+                f"{facts['d_acc']:.3f} ({facts['d_acc_low']:.3f} to {facts['d_acc_high']:.3f}) on {facts['pairs']} pairs, margin {facts['margin']:z.2f}, {facts['tie_rate']:.0%} ties",
             )
         )
     values = facts.get("values")
@@ -121,7 +121,7 @@ def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "values",
-                f"{values['n']} tokens, mean {values['mean']:.2f}, std {values['std']:.2f}, {values['min']:.2f} to {values['max']:.2f}",
+                f"{values['n']} tokens, mean {values['mean']:z.2f}, std {values['std']:z.2f}, {values['min']:z.2f} to {values['max']:z.2f}",
             )
         )
     again = facts.get("second_load")

@@ -19,6 +19,8 @@ from critictui.worker.jobs_table import work_for
 from critictui.worker.process import end_group, end_with, hide_unneeded, quiet_standard_output, step_back
 
 HEARTBEAT_SECONDS = 2.0
+IDLE_SECONDS = 900.0
+"""An early worker for which no job came holds half a gigabyte: it ends, and a job that comes later gets another one."""
 _EXTRA = {"torch", "transformers", "scipy", "pandas", "pyarrow", "httpx", "jinja2", "tokenizers", "safetensors"}
 
 
@@ -33,10 +35,13 @@ class Channel:
         self.detached = False
         self._last = Progress("start", 0, 1)
 
-    def read_job(self) -> Job:
-        """Wait for the job. Raises ProtocolError, EOFError."""
+    def read_job(self, seconds: float | None = None) -> Job:
+        """Wait for the job, at most so long. Raises ProtocolError, EOFError, TimeoutError."""
+        self._socket.settimeout(seconds)
         (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
-        return job_from_json(unframe(self._exactly(length)))
+        job = job_from_json(unframe(self._exactly(length)))
+        self._socket.settimeout(None)
+        return job
 
     def _exactly(self, count: int) -> bytes:
         data = b""
@@ -92,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
         end_with(arguments.parent)
         channel.start(lambda: import_early(torch_is_there))
     try:
-        job = channel.read_job()
+        job = channel.read_job(IDLE_SECONDS if arguments.early else None)
     except (EOFError, OSError, ProtocolError) as error:
         print(f"no job came: {error}", file=sys.stderr)  # noqa: T201
         sys.stderr.flush()

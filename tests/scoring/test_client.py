@@ -262,6 +262,19 @@ def test_our_own_worker_imports_torch_and_transformers_before_it_has_a_job(tmp_p
     assert "nothing" in outcome.message
 
 
+def test_an_early_worker_ends_by_itself_where_no_job_comes() -> None:
+    pytest.importorskip("torch", reason="needs the extra [score]")
+    code = (
+        "import socket, sys, critictui.worker.__main__ as worker\n"
+        "worker.IDLE_SECONDS = 0.2\n"
+        "ours, theirs = socket.socketpair()\n"
+        "worker.main(['--channel', str(theirs.detach()), '--early'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "no job came: timed out" in done.stderr
+
+
 def children() -> set[int]:
     """Every child of this process, those that ended and were not reaped included."""
     found = set()

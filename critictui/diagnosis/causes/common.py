@@ -71,7 +71,7 @@ def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
     v = best.variant
     evidence |= {"variant": v.id, "d_acc": v.mean("d_acc"), "margin": v.mean("margin"), "z": dict(best.z)}
     sentence = (
-        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):.2f} and a margin of {v.mean('margin'):.2f} here"
+        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):z.2f} and a margin of {v.mean('margin'):z.2f} here"
     )
     if case.real_lands and wrong and best.lands:
         return cause_of(cause, "unlikely", f"{sentence}: here it changes little.{where}", remedy, **evidence)

@@ -139,7 +139,7 @@ def _fell(case: Case) -> bool:
 
 def _margins(case: Case) -> str:
     margin, best = case.logged.margin, case.logged.margin_best
-    return f", the margin from {best:.2f} to {margin.mean:.2f}" if margin is not None and best is not None else ""
+    return f", the margin from {best:z.2f} to {margin.mean:z.2f}" if margin is not None and best is not None else ""
 
 
 def memorised(case: Case) -> Cause:

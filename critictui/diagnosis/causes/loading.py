@@ -32,14 +32,14 @@ def head_missing(case: Case) -> Cause:
         "random_margin_std": v.std("margin"), "real_d_acc": real.mean("d_acc"), "seeds": len(v.stats), "z": dict(best.z),
     }  # fmt: skip
     sentence = (
-        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):.2f} ± {v.std('d_acc'):.2f} on this checkpoint and a "
-        f"margin of {v.mean('margin'):.2f} ± {v.std('margin'):.2f}; "
+        f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):z.2f} ± {v.std('d_acc'):z.2f} on this checkpoint and a "
+        f"margin of {v.mean('margin'):z.2f} ± {v.std('margin'):z.2f}; "
     )
-    ending = f"the real head gives {real.mean('d_acc'):.2f}."
+    ending = f"the real head gives {real.mean('d_acc'):z.2f}."
     if not case.claimed:
-        return cause_of("head-missing", "ruled-out", f"{sentence}the test's number is the real head's, {real.mean('d_acc'):.2f}: critictui loads strictly.", **evidence)  # fmt: skip
+        return cause_of("head-missing", "ruled-out", f"{sentence}the test's number is the real head's, {real.mean('d_acc'):z.2f}: critictui loads strictly.", **evidence)  # fmt: skip
     if case.real_lands:
-        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real.mean('d_acc'):.2f}.", **evidence)  # fmt: skip
+        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real.mean('d_acc'):z.2f}.", **evidence)  # fmt: skip
     if not best.lands:
         return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are not that; {ending}", **evidence)
     verdict: CauseVerdict = "proven" if wrong else "likely"

@@ -32,7 +32,7 @@ def sampling_mismatch(case: Case) -> Cause:
         if z > FAR and abs(claim.teacher - teacher.mean) > spread / 2:
             return cause_of(
                 "sampling-mismatch", "ruled-out",
-                f"the teacher's texts are not sampled, yet their mean moved from {teacher.mean:.2f} to {claim.teacher:.2f}: "
+                f"the teacher's texts are not sampled, yet their mean moved from {teacher.mean:z.2f} to {claim.teacher:z.2f}: "
                 f"no change of the student's sampling can do that" + (f" ({words})" if words else ""), z=z, **evidence,
             )  # fmt: skip
     if case.claimed and case.real_lands is False and any(x.lands for x in case.ranked()):

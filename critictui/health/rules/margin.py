@@ -106,7 +106,7 @@ def student_learns(context: Context) -> bool:
 
 def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin fell to {level.now:.2f} from {level.usual:.2f}, since step {{since}}."
+    message = f"The margin fell to {level.now:z.2f} from {level.usual:z.2f}, since step {{since}}."
     steps = context.step - began
     if threshold / 2 < level.now < level.usual and steps > 10:
         pace = (level.usual - level.now) / steps
@@ -117,6 +117,6 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
 
 def _drifted(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin drifts down: {level.short:.2f}, was {level.usual:.2f} before step {{since}}."
+    message = f"The margin drifts down: {level.short:z.2f}, was {level.usual:z.2f} before step {{since}}."
     advice = "Teacher and student scores move towards each other: watch d_acc, lower the learning rate if it falls too."
     return Sighting(level.short, threshold, began, message, advice, level_evidence(context, SCORE_DIFF))

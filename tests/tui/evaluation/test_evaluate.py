@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -146,6 +147,19 @@ async def test_the_worker_starts_with_the_dialogue_and_ends_with_it_unless_it_is
         await pilot.press("enter")
         await until(pilot, lambda: bench.last is not None)
         assert ran(tmp_path) == [f"{used} score"]
+
+        bench.last = None
+        await pilot.press("e")
+        await until(pilot, lambda: len(started()) == 1 and pilot.app.screen.can_start())  # type: ignore[attr-defined]
+        (died,) = started()
+        os.kill(died, signal.SIGKILL)
+        await until(pilot, lambda: gone(died))
+        await asyncio.sleep(0.2)  # until the loop knows, too
+        await pilot.press("enter")
+        await until(pilot, lambda: bench.last is not None)
+        assert bench.last is not None
+        assert "seen" in bench.last[1].said
+        assert len(ran(tmp_path)) == 2
 
         await pilot.press("e")
         await until(pilot, lambda: len(started()) == 1)
