@@ -386,6 +386,23 @@ def backtest(
 
 
 @cli.command()
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@with_json
+@with_config
+def compare(runs: tuple[Path, ...], as_json: bool, config_file: Path | None) -> None:
+    """Runs side by side, each against the first: at the same step, on the same fixed set, and how they were set."""
+    load_numpy()
+    from critictui.reports.compare import compare as compared
+    from critictui.reports.render_comparison import comparison_json, comparison_text
+
+    found = compared([_run_at(run) for run in runs], _settings(None, config_file))
+    if as_json:
+        _print(comparison_json(found))
+    else:
+        click.echo(comparison_text(found))
+
+
+@cli.command()
 @click.option("--test", "test_only", is_flag=True, required=True, help="Send a sample and say what happened.")
 @with_config
 def notify(test_only: bool, config_file: Path | None) -> int:

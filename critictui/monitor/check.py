@@ -14,12 +14,8 @@ from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.usual_scores import usual_scores
-from critictui.run.choice import choose, none_chosen
-from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
-from critictui.run.grouping import FoundRun
-from critictui.run.reader import Found, RunReader
-from critictui.run.source import RunError
+from critictui.run.read_once import directory_of, read_once
 from critictui.run.text import sanitise_line
 from critictui.scoring.results import ResultsFolder
 
@@ -34,16 +30,8 @@ def check(target: Path, config: Config) -> dict[str, object]:
     """
     from critictui.health.judge import Judge
 
-    scanner, found = _the_run(target)
-    if found is None or found.path == target:
-        reader = RunReader(target, config, scanner=scanner)
-    else:
-        reader = RunReader(found.path, config, scanner=Found(found))
-    try:
-        run = reader.read_all()
-    finally:
-        reader.close()
-    run_dir = run.path.parent if run.path.is_file() else run.path
+    run = read_once(target, config)
+    run_dir = directory_of(run)
     scores = fixed_scores(usual_scores(ResultsFolder(run_dir).poll(), run_dir, config))
     judgement = Judge(config).update(run, scores, time.time())
     return {
@@ -79,19 +67,6 @@ def _nothing(run: RunSnapshot) -> tuple[str, ...]:
         return ("the file is empty: training may be about to begin",)
     looked_for = "event files (*tfevents*), logs (*.log, *.txt, *.out, *.err), *.jsonl and trainer_state.json"
     return (f"nothing to read yet; looked for {looked_for}: training may be about to begin, or this is another path",)
-
-
-def _the_run(target: Path) -> tuple[Scanner, FoundRun | None]:
-    try:
-        target.stat()
-    except OSError as error:
-        raise RunError(f"{target}: {error.strerror}; give a run directory, or a file in one") from error
-    scanner = Scanner(target)
-    scanner.finish()
-    choice = choose(target, scanner.runs)
-    if choice.run is None and choice.others:
-        raise none_chosen(target, choice)
-    return scanner, choice.run
 
 
 def _stamp(seconds: float | None) -> str | None:
