@@ -41,8 +41,9 @@ def score(
         for role, value in (("teacher", 1.0), ("student", 0.0 if number < wins else 2.0)):
             texts = f"p{number}", f"why {number}?", role, 0, role
             rows.append(ResponseRow(*texts, value, 9, value, 1.0, value, value, truncated=False, finish_reason=""))
+    on = FixedSetRef("/sets/fixed.jsonl", fixed_set * 32, 100, 100)
     result = summarise(
-        rows, recipe=Recipe(pooling=pooling), fixed_set=FixedSetRef("/sets/fixed.jsonl", fixed_set * 32, 100, 100), step=step,
+        rows, recipe=Recipe(pooling=pooling), fixed_set=on, step=step,
         checkpoint=f"/runs/{run.name}/{step}", fingerprint=f"{step:032d}",
         values={"mean": 0.5, "std": 1.5, "min": -4.0, "max": 5.0}, tokens=900, seconds={"total": 3.0}, device="cpu",
         dtype="float32", versions={}, extra=extra,
