@@ -309,19 +309,25 @@ def test_a_signal_ends_following_and_its_worker(
     demo_copy: Callable[..., Path], number: signal.Signals, status: int
 ) -> None:
     run = demo_copy("healthy")
-    # under nohup it is ignored, and would stay so
-    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from critictui.cli import main; main()"
+    # in the background, or under nohup, signals are ignored, and would stay so
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from critictui.cli import main; main()"
+    )
     command = [sys.executable, "-c", code, "score", str(run), "--follow", "--device", "cpu"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (workers := children_of(process.pid)):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    assert process.wait(20) == status
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not (workers := children_of(process.pid)):
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == status
     assert "Traceback" not in said
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
