@@ -35,17 +35,21 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="also from the disk, with nothing in the page cache")
+    parser.add_argument("--device", default="cpu", help="where the model goes: cpu, cuda:0 ...")
     parser.add_argument("--fresh", action="store_true", help="measure with memory that the host may have to give anew")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(_measure(options.one, Path(options.folder), settled=not options.fresh)))
+        print(json.dumps(_measure(options.one, Path(options.folder), options.device, settled=not options.fresh)))
         return
     with tempfile.TemporaryDirectory(prefix="critictui-loading-") as name:
         folder = Path(name)
-        written = _child("write:" + str(options.gigabytes), folder, fresh=True)
-        print(f"a random critic of {written['bytes'] / 1e9:.2f} GB in float32, two shards; page cache; medians")
+        passed = [f"--device={options.device}", *(["--fresh"] if options.fresh else [])]
+        written = _child("write:" + str(options.gigabytes), folder, passed)
+        print(
+            f"a random critic of {written['bytes'] / 1e9:.2f} GB in float32, two shards, to {options.device}; medians"
+        )
         header = (
             f"{'way':26} {'GB/s':>6} {'of plain read':>14} {'of read-kept':>13} {'peak / model':>13} {'seconds':>8}"
         )
@@ -56,7 +60,7 @@ def main() -> None:
         results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(options.repeats):  # interleaved: a busy moment of the machine hits every way
             for way in ways:
-                results[way].append(_child(way, folder, fresh=options.fresh))
+                results[way].append(_child(way, folder, passed))
         for way in ways:
             rate = statistics.median(r["rate"] for r in results[way])
             cold = "-cold" if way.endswith("-cold") else ""
@@ -71,15 +75,14 @@ def _ratio(these: list[dict[str, float]], base: list[dict[str, float]]) -> float
     return statistics.median(r["rate"] / p["rate"] for r, p in zip(these, base, strict=True))
 
 
-def _child(way: str, folder: Path, *, fresh: bool) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.loading", "--one", way, "--folder", str(folder)]
-    command += ["--fresh"] if fresh else []
+def _child(way: str, folder: Path, passed: list[str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.loading", "--one", way, "--folder", str(folder), *passed]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def _measure(way: str, folder: Path, *, settled: bool) -> dict[str, float]:
+def _measure(way: str, folder: Path, device: str, *, settled: bool) -> dict[str, float]:
     kind, _, detail = way.removesuffix("-cold").partition(":")
     if kind == "write":
         return _write(folder, float(detail))
@@ -87,19 +90,19 @@ def _measure(way: str, folder: Path, *, settled: bool) -> dict[str, float]:
     for _ in range(2 if settled else 1):
         if way.endswith("-cold"):
             _drop(folder)
-        found = _once(kind, folder)
+        found = _once(kind, folder, device)
         gc.collect()  # a model holds itself
     return found
 
 
-def _once(kind: str, folder: Path) -> dict[str, float]:
+def _once(kind: str, folder: Path, device: str) -> dict[str, float]:
     if kind == "read":
         return _read(folder)
     if kind == "read-kept":
         return _read_kept(folder)
     if kind == "torch-merge-float32":
         return _torch(folder)
-    return _load(folder, kind)
+    return _load(folder, kind, device)
 
 
 def _write(folder: Path, gigabytes: float) -> dict[str, float]:
@@ -205,7 +208,7 @@ def _read_kept(folder: Path) -> dict[str, float]:
     return {"rate": total / seconds / 1e9, "seconds": seconds, "peak": 1.0}
 
 
-def _load(folder: Path, kind: str) -> dict[str, float]:
+def _load(folder: Path, kind: str, device: str) -> dict[str, float]:
     import torch
 
     from critictui.checkpoint.find import resolve_target
@@ -216,9 +219,10 @@ def _load(folder: Path, kind: str) -> dict[str, float]:
     form, _, dtype = kind.partition("-")
     found = resolve_target(folder / ("merged" if form == "safetensors" else "global_step_1"))
     build_backbone(read_config(found.path), "sdpa")  # imports are not what is measured
+    torch.zeros(1, device=device)  # nor is the start of the driver
     with _Peak() as peak:
         begin = time.perf_counter()
-        critic = load_critic(found, dtype=dtype)  # type: ignore[arg-type]
+        critic = load_critic(found, device=device, dtype=dtype)  # type: ignore[arg-type]
         seconds = time.perf_counter() - begin
     model = critic.parameters * getattr(torch, dtype).itemsize
     return {"rate": found.size / seconds / 1e9, "seconds": seconds, "peak": peak.bytes / model}
