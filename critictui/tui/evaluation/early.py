@@ -22,15 +22,19 @@ class EarlyWorker:
             self._starting = asyncio.create_task(Worker.start(command, early=True))
 
     async def take(self) -> Worker | None:
-        """The worker, for a job that has come; None where there is none, or it has died meanwhile."""
-        starting, self._starting = self._starting, None
-        if starting is None:
+        """The worker, for a job that has come; None where there is none, or it has died meanwhile.
+
+        A caller that is cancelled meanwhile leaves it here, to be dropped.
+        """
+        if self._starting is None:
             return None
+        worker: Worker | None = None
         with contextlib.suppress(OSError):
-            worker = await starting
-            if worker.alive:
-                return worker
-            await worker.end()
+            worker = await asyncio.shield(self._starting)
+        self._starting = None
+        if worker is None or worker.alive:
+            return worker
+        await worker.end()
         return None
 
     def drop(self) -> None:

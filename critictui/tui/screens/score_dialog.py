@@ -52,7 +52,7 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         self._plan: Plan | None = None
         self._choices: tuple[Choice, ...] = ()
         self._share = False
-        self._started = False
+        self._started = self._gone = False
 
     @property
     def shell(self) -> Shell:
@@ -81,11 +81,12 @@ class ScoreDialog(Supervised, ModalScreen[None]):
         usual = self._plan.usual_device(config)
         wanted = next((i for i, c in enumerate(self._plan.choices(share=False)) if c.device == usual), 0)
         self._show(wanted)
-        if self.can_start() and self._is_here():
+        if not self._gone and self.can_start() and self._is_here():
             bench_of(self.shell).expect()
 
     def on_unmount(self) -> None:
         """Escape: the worker that was started for this has nothing to do."""
+        self._gone = True
         if not self._started:
             bench_of(self.shell).unexpect()
 

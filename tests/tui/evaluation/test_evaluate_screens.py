@@ -121,6 +121,7 @@ async def test_a_tiny_terminal_does_not_crash_an_evaluation_screen(
         for key in KEYS[screen]:
             await pilot.press(key)
             await settle(pilot)
+        own = app.bench  # it may hold a worker, and ends it
         at_work(app)
         await settle(pilot)
-        app.bench = None
+        app.bench = own
