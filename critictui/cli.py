@@ -7,11 +7,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -25,19 +25,17 @@ from critictui.cli_options import (
     SHARE,
     TEMPERATURE,
     Recipe,
-    with_columns,
     with_config,
     with_device,
     with_fixed_set,
     with_json,
     with_recipe,
+    with_scoring,
     with_target,
     with_tokenizer,
 )
 from critictui.config import Config, load_config
 from critictui.errors import InputError, JobFailedError, refuse_unreadable
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _WatchByDefault(click.Group):
@@ -132,13 +130,7 @@ def export(target: Path, config_file: Path | None, fmt: str | None, output: Path
 
 @cli.command()
 @with_target
-@with_fixed_set
-@with_recipe
-@with_tokenizer
-@with_columns
-@with_device
-@with_json
-@with_config
+@with_scoring
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def diagnose(
     target: Path, fixed_set: Path | None, recipe: Recipe, as_json: bool, config_file: Path | None, markdown: bool,
@@ -199,13 +191,7 @@ def replay(
 @click.option("--script", type=PATH, help="The scoring script; it is read, never run.")
 @click.option("--samples", type=PATH, help="Responses that training saved.")
 @click.option("--checkpoint", type=PATH, help="The checkpoint that was tested.")
-@with_fixed_set
-@with_recipe
-@with_tokenizer
-@with_columns
-@with_device
-@with_json
-@with_config
+@with_scoring
 @click.option("--markdown", is_flag=True, help="A report in Markdown.")
 def explain(
     target: Path, claims: tuple[str, ...], pairs: int | None, script: Path | None, samples: Path | None,
@@ -270,13 +256,7 @@ def prepare(as_json: bool, **flags: Any) -> int:
 
 @cli.command()
 @with_target
-@with_fixed_set
-@with_recipe
-@with_tokenizer
-@with_columns
-@with_device
-@with_json
-@with_config
+@with_scoring
 @click.option("--run-dir", type=PATH, help="Keep the result there; default: the target's run.")
 @click.option("--read-only", is_flag=True, default=None, help="Write nothing into the run directory.")
 @click.option("--share-gpu", is_flag=True, help="Use a GPU that training is on, at its present use.")

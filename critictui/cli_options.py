@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,3 +68,11 @@ with_recipe = click.option(
     "--recipe", callback=_recipe_of,
     help="auto, a preset (gad-fork, gad, verl-ppo, trl, openrlhf), preset,key=value,..., or a JSON object.",
 )  # fmt: skip
+
+
+def with_scoring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """All that says how a critic is scored: set, recipe, tokenizer, columns, device; also --json and --config."""
+    options = (with_fixed_set, with_recipe, with_tokenizer, with_columns, with_device, with_json, with_config)
+    for option in reversed(options):
+        command = option(command)
+    return command

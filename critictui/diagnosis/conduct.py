@@ -111,7 +111,7 @@ def _levels(b: Behaviour) -> Iterator[Finding]:
             yield finding(
                 "value-outliers",
                 "warning",
-                f"the {role} scores are spread widely (std {s.std:z.2f}, above {LARGE_STD:g})",
+                f"the {role} scores are spread widely (std {s.std:.2f}, above {LARGE_STD:g})",
                 "scores this wide make an unstable reward",
                 role=role,
                 std=s.std,

@@ -106,7 +106,7 @@ def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
             rows.append(
                 (
                     f"{role}s",
-                    f"{s['n']} responses, mean {s['mean']:z.2f}, std {s['std']:z.2f}, {s['min']:z.2f} to {s['max']:z.2f}",
+                    f"{s['n']} responses, mean {s['mean']:z.2f}, std {s['std']:.2f}, {s['min']:z.2f} to {s['max']:z.2f}",
                 )
             )
     if "pairs" in facts:
@@ -121,7 +121,7 @@ def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "values",
-                f"{values['n']} tokens, mean {values['mean']:z.2f}, std {values['std']:z.2f}, {values['min']:z.2f} to {values['max']:z.2f}",
+                f"{values['n']} tokens, mean {values['mean']:z.2f}, std {values['std']:.2f}, {values['min']:z.2f} to {values['max']:z.2f}",
             )
         )
     again = facts.get("second_load")

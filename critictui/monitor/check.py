@@ -14,9 +14,9 @@ from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.usual_scores import usual_scores
-from critictui.run.facts import RunSnapshot
-from critictui.run.read_once import directory_of, read_once
-from critictui.run.text import sanitise_line
+from critictui.run.facts import RunSnapshot, directory_of
+from critictui.run.read_once import read_once
+from critictui.run.text import json_text, sanitise_line
 from critictui.scoring.results import ResultsFolder
 
 SCHEMA = 1
@@ -36,7 +36,7 @@ def check(target: Path, config: Config) -> dict[str, object]:
     judgement = Judge(config).update(run, scores, time.time())
     return {
         "schema": SCHEMA,
-        "run": _text(run.path),
+        "run": json_text(run.path),
         "state": run.state,
         "step": run.step,
         "updated": _stamp(run.last_change),
@@ -44,12 +44,12 @@ def check(target: Path, config: Config) -> dict[str, object]:
         "metrics": _metrics(run),
         "alerts": [alert_json(alert) for alert in judgement.alerts],
         "skipped": [
-            {"file": _text(s.file), "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
+            {"file": json_text(s.file), "offset": s.offset, "bytes": s.bytes, "records": s.records, "reason": s.reason}
             for s in run.skipped
         ],
-        "known_as": {name: _text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
+        "known_as": {name: json_text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
         "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
-        "notices": [_text(notice) for notice in (*_nothing(run), *run.notices)],
+        "notices": [json_text(notice) for notice in (*_nothing(run), *run.notices)],
     }
 
 
@@ -80,13 +80,13 @@ def _metrics(run: RunSnapshot) -> dict[str, object]:
     for tag, series in sorted(run.series.items()):
         last = series.last()
         if last is not None:
-            found[_text(tag)] = {"step": last[0], "value": plain_number(last[1])}
+            found[json_text(tag)] = {"step": last[0], "value": plain_number(last[1])}
     return found
 
 
 def alert_json(alert: Alert) -> dict[str, object]:
     """An alert with the fields of the contract."""
-    return {**alert.to_json(), "metric": _text(alert.metric)}
+    return {**alert.to_json(), "metric": json_text(alert.metric)}
 
 
 def reached(report: Mapping[str, object], level: str) -> bool:
@@ -145,11 +145,6 @@ def _count(n: int, noun: str) -> str:
 def _short(value: object) -> str:
     """A number with four significant digits, as a person reads it; the JSON has it whole."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _text(value: object) -> str:
-    """As JSON on a UTF-8 stdout can hold it: names on disk may be bytes that are no text."""
-    return str(value).encode("utf-8", "replace").decode()
 
 
 def _safe(text: object) -> str:

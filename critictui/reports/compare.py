@@ -13,8 +13,8 @@ import numpy as np
 
 from critictui.config import Config
 from critictui.errors import InputError
-from critictui.run.facts import RunSnapshot
-from critictui.run.read_once import directory_of, read_once
+from critictui.run.facts import RunSnapshot, directory_of
+from critictui.run.read_once import read_once
 from critictui.run.series import Series
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.recipe import ScoringError, recipe_from

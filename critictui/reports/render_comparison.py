@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from critictui.health.alert import plain_number
 from critictui.reports.compare import WINDOW, Comparison, OnTheSet, Side
 from critictui.run import metrics
-from critictui.run.text import sanitise_line
+from critictui.run.text import json_text, sanitise_line
 from critictui.scoring.comparison import LEVEL, p_words, points
 from critictui.scoring.result import ScoreResult
 
@@ -35,11 +35,11 @@ def comparison_json(comparison: Comparison) -> dict[str, object]:
 
 def _side_json(side: Side) -> dict[str, object]:
     return {
-        "run": _text(side.path),
+        "run": json_text(side.path),
         "state": side.run.state,
         "step": side.run.step,
         "metrics": {
-            name: {"tag": _text(v.tag), "step": v.step, "mean": plain_number(v.mean), "points": v.n}
+            name: {"tag": json_text(v.tag), "step": v.step, "mean": plain_number(v.mean), "points": v.n}
             for name, v in side.levels.items()
         },
         "score": _score_json(side.newest) if side.newest is not None else None,
@@ -54,15 +54,15 @@ def _score_json(score: ScoreResult) -> dict[str, object]:
         "score_diff": plain_number(score.score_diff),
         "pairs": score.pairs,
         "fixed_set_sha256": score.fixed_set.sha256,
-        "checkpoint": _text(score.checkpoint),
+        "checkpoint": json_text(score.checkpoint),
     }
 
 
 def _on_the_set_json(one: OnTheSet, sides: Sequence[Side]) -> dict[str, object]:
     places = [ord(letter) - ord("A") for letter in one.letters]
     base: dict[str, object] = {
-        "run": _text(sides[places[0]].path),
-        "against": _text(sides[places[1]].path),
+        "run": json_text(sides[places[0]].path),
+        "against": json_text(sides[places[1]].path),
         "steps": list(one.steps),
     }
     if one.found is None:
@@ -76,7 +76,7 @@ def _json_value(value: object) -> object:
         return [_json_value(entry) for entry in value]
     if isinstance(value, float):
         return plain_number(value)
-    return value if isinstance(value, int) or value is None else _text(value)
+    return value if isinstance(value, int) or value is None else json_text(value)
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -150,11 +150,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _number(value: float) -> str:
     return f"{value:z.3f}" if abs(value) < 1000 else f"{value:.4g}"
-
-
-def _text(value: object) -> str:
-    """As JSON on a UTF-8 stdout can hold it: names on disk may be bytes that are no text."""
-    return str(value).encode("utf-8", "replace").decode()
 
 
 def _safe(text: object) -> str:

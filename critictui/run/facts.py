@@ -106,3 +106,8 @@ class RunSnapshot:
         """The series that stands for a canonical name, or None."""
         tag = self.metrics.get(name)
         return self.series.get(tag) if tag is not None else None
+
+
+def directory_of(run: RunSnapshot) -> Path:
+    """Where a run's checkpoints and scores lie."""
+    return run.path.parent if run.path.is_file() else run.path

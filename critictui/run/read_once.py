@@ -31,8 +31,3 @@ def read_once(target: Path, config: Config) -> RunSnapshot:
         return reader.read_all()
     finally:
         reader.close()
-
-
-def directory_of(run: RunSnapshot) -> Path:
-    """Where a run's checkpoints and scores lie."""
-    return run.path.parent if run.path.is_file() else run.path

@@ -84,3 +84,8 @@ def _capped(text: str, limit: int, rest: int) -> str:
         missing = len(text) + rest - max(keep, 0)
     suffix = f"…+{missing}"
     return text[: limit - len(suffix)] + suffix if len(suffix) < limit else text[: max(limit, 0)]
+
+
+def json_text(value: object) -> str:
+    """As JSON on a UTF-8 stdout can hold it: names on disk may be bytes that are no text."""
+    return str(value).encode("utf-8", "replace").decode()

@@ -93,7 +93,7 @@ def _gap(run: RunSnapshot, score: FixedScore, settings: Settings) -> Alert | Non
         since_step=max([step for step in epochs if gap > 0], default=score.step),
         fired_step=score.step, resolved_step=None,
         step=score.step, value=score.d_acc, threshold=centre,
-        message=f"train {centre:.3f}, fixed set {_named(score)}{score.d_acc:.3f} ({score.low:z.2f}-{score.high:z.2f}) "
+        message=f"train {centre:.3f}, fixed set {_named(score)}{score.d_acc:.3f} ({score.low:.2f}-{score.high:.2f}) "
         f"at step {score.step}.{seen}",
         advice="Press x, or run critictui explain RUN_DIR: it tests the causes (another score definition, other "
         "responses, another head, memorised prompts) and ranks them.",

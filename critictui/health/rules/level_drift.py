@@ -33,7 +33,7 @@ def judge_level(context: Context, latches: Latches) -> None:
             way = "up" if moved > 0 else "down"
             return Sighting(
                 level.short, usual + (limit if moved > 0 else -limit) * unit, began,
-                f"Both score means drift {way} together, by {abs(moved):z.2f} ({abs(moved) / unit:.1f} spreads) "
+                f"Both score means drift {way} together, by {abs(moved):.2f} ({abs(moved) / unit:.1f} spreads) "
                 f"since step {{since}}.",
                 "The loss does not see the level, so nothing holds it: add a small penalty on the scores' square (or "
                 "their sum) before they saturate; compare d_acc on the fixed set.",

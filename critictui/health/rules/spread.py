@@ -103,7 +103,7 @@ def _tells_apart(context: Context) -> bool:
 
 def _stuck(context: Context, distance: float, floor: float, entropy: list[float]) -> Sighting:
     more = (("entropy", entropy[-1]), ("entropy at the start", entropy[0])) if entropy else ()
-    told = f"; entropy went from {entropy[0]:z.2f} to {entropy[-1]:z.2f}" if entropy else ""
+    told = f"; entropy went from {entropy[0]:.2f} to {entropy[-1]:.2f}" if entropy else ""
     mean = context.value(SCORE)
     at = "" if mean is None else f" ({mean:.3g})"
     return Sighting(
@@ -148,12 +148,12 @@ class SpreadExplosion:
 def _exploded(context: Context, level: Level, metric: str, threshold: float) -> Callable[[], Sighting]:
     def look() -> Sighting:
         began = since(level.above, context)
-        was = f", was {level.usual:z.2f}" if level.baseline is not None else ""
+        was = f", was {level.usual:.2f}" if level.baseline is not None else ""
         return Sighting(
             level.now,
             threshold,
             began,
-            f"{metric} grew to {level.now:z.2f}{was}, since step {{since}}.",
+            f"{metric} grew to {level.now:.2f}{was}, since step {{since}}.",
             "A few scores dominate the loss: look for outliers, clip the gradient, lower the learning rate.",
             _evidence(level, level.above),
         )

@@ -13,6 +13,7 @@ from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
+from critictui.run.facts import directory_of
 from critictui.scoring import memory
 from critictui.scoring.cluster import Cluster, cluster_of
 from critictui.scoring.host_memory import HostReading, read_host
@@ -114,7 +115,7 @@ def step_words(checkpoint: Checkpoint) -> str:
 
 def run_dir_of(main: WatchedRun) -> Path:
     """The directory that a watched run's results go to."""
-    return main.run.path.parent if main.run.path.is_file() else main.run.path
+    return directory_of(main.run)
 
 
 def newest_complete(main: WatchedRun) -> Checkpoint | None:
