@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import gone, wait_until
 
 from critictui.demo.live import live_training, train_in_child
 from critictui.demo.scenario import training_for
@@ -32,27 +32,13 @@ live.wait()
 """
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.05)
-
-
-def _gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def test_leaving_the_block_ends_the_trainer(tmp_path: Path) -> None:
     with live_training(training_for("healthy", tmp_path / "run", steps=5000, batch=4)) as live:
-        _wait_until(lambda: live.pid is not None)
+        assert wait_until(lambda: live.pid is not None)
         pid = live.pid
         assert pid is not None
         assert os.getpgid(pid) == pid
-    assert _gone(pid)
+    assert gone(pid)
 
 
 def test_the_trainer_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
@@ -60,9 +46,9 @@ def test_the_trainer_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, str(run)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        _wait_until(lambda: "step:1 " in _text(run / "train.log"))
+        assert wait_until(lambda: "step:1 " in _text(run / "train.log"))
         parent.send_signal(signal.SIGKILL)
-    _wait_until(lambda: _gone(pid), 10)
+    assert wait_until(lambda: gone(pid), 10)
 
 
 def _text(path: Path) -> str:

@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import gone, wait_until
 
 from critictui.scoring import client
 from critictui.scoring.client import Patience, Worker, run_job, start_detached, worker_environment
@@ -57,23 +57,6 @@ def run(command: list[str], patience: Patience = QUICK) -> tuple[Finished | Fail
     outcome = asyncio.run(run_job(JOB, messages.append, patience=patience, command=command))
     assert messages[-1] is outcome
     return outcome, messages
-
-
-def gone(process: int) -> bool:
-    """Whether a process has ended: no such id, or a zombie that its own parent has to reap."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        os.sched_yield()
-    return True
 
 
 def test_a_good_worker_reports_and_finishes(worker: Callable[[str], list[str]]) -> None:
@@ -171,7 +154,7 @@ def test_children_of_the_worker_end_with_it(worker: Callable[[str], list[str]], 
     outcome, messages = run(worker(source))
     assert isinstance(outcome, Finished if end == "finish()" else Failed)
     assert isinstance(messages[0], Progress)
-    assert wait_for(lambda: gone(int(messages[0].phase)))  # type: ignore[union-attr]
+    assert wait_until(lambda: gone(int(messages[0].phase)))  # type: ignore[union-attr]
 
 
 def test_cancelling_ends_the_worker(worker: Callable[[str], list[str]]) -> None:
@@ -252,7 +235,7 @@ def test_our_own_worker_imports_torch_and_transformers_before_it_has_a_job(tmp_p
         early = await Worker.start(early=True)
         (process,) = children() - before
         maps = Path(f"/proc/{process}/maps")
-        assert wait_for(lambda: "libtorch_cpu" in maps.read_text() and "tokenizers" in maps.read_text(), 60.0)
+        assert wait_until(lambda: "libtorch_cpu" in maps.read_text() and "tokenizers" in maps.read_text(), 60.0)
         niceness = os.getpriority(os.PRIO_PROCESS, process) - os.getpriority(os.PRIO_PROCESS, 0)
         assert niceness > 0
         return await early.run(Job("score", checkpoint=str(tmp_path / "nothing"), fixed_set="x"))
@@ -315,7 +298,7 @@ PARENT_OF_AN_EARLY_ONE = """
 import asyncio
 from critictui.scoring.client import Worker
 async def go():
-    await Worker.start(early=True)
+    worker = await Worker.start(early=True)  # held: it ends with the last reference to its channel
     print("started", flush=True)
     await asyncio.sleep(600)
 asyncio.run(go())
@@ -348,11 +331,11 @@ def test_a_worker_dies_with_a_killed_parent(tmp_path: Path, source: str) -> None
     workers = workers_of(parent.pid)
     assert workers
     adjustment = Path(f"/proc/{workers[0]}/oom_score_adj")
-    assert wait_for(lambda: adjustment.read_text().strip() == "1000")
+    assert wait_until(lambda: adjustment.read_text().strip() == "1000")
     niceness = os.getpriority(os.PRIO_PROCESS, workers[0]) - os.getpriority(os.PRIO_PROCESS, parent.pid)
     parent.kill()
     parent.wait()
-    assert wait_for(lambda: all(gone(w) for w in workers), 10.0)
+    assert wait_until(lambda: all(gone(w) for w in workers), 10.0)
     assert niceness > 0
     parent.stdout.close()
 
@@ -361,7 +344,7 @@ def test_a_detached_worker_goes_on_alone(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra [score]")
     log = tmp_path / "log" / "score.log"
     process = start_detached(Job("score", checkpoint=str(tmp_path / "no"), fixed_set="x"), log)
-    assert wait_for(lambda: gone(process), 60.0)
+    assert wait_until(lambda: gone(process), 60.0)
     os.waitpid(process, 0)
     assert log.exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import children_of, gone, wait_until
 
 from critictui.checkpoint.checkpoint import CheckpointError
 from critictui.checkpoint.find import resolve_target
@@ -329,17 +329,8 @@ def test_a_signal_ends_following_and_its_worker(
             process.kill()
     assert process.returncode == status
     assert "Traceback" not in said
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-
-
-def children_of(parent: int) -> list[int]:
-    """Its child processes, those that ended and were not reaped included."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-    return found
+    # a signal may come while the worker is being started: then it ends itself, once it finds its parent gone
+    assert wait_until(lambda: all(map(gone, workers)))
 
 
 def test_how_far_a_score_is_stands_in_one_line_of_a_terminal() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from processes import gone
 from textual.pilot import Pilot
 
 from critictui.checkpoint.audit import audit
@@ -99,14 +100,6 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: floa
 def app_of(pilot: Pilot[None]) -> CriticApp:
     assert isinstance(pilot.app, CriticApp)
     return pilot.app
-
-
-def gone(process: int) -> bool:
-    """Whether a process has ended: no such id, or a zombie that its own parent has to reap."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def toasts(app: CriticApp) -> str:
