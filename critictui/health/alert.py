@@ -107,3 +107,16 @@ class Judgement:
     alerts: tuple[Alert, ...] = ()
     """Worst first; firing before pending before resolved."""
     waiting: tuple[NotEnoughData, ...] = ()
+
+
+_OF_ANOTHER_UNIT = frozenset({"non-finite", "instability", "stalled", "step-regression", "length-bias"})
+"""Rules whose threshold is a count, a ratio or a time: on the axis of their metric it has no place."""
+_NOT_OF_THE_METRIC = ("spread-collapse", "critic/score/mean")
+"""How far apart the largest and the smallest score lie has no axis of its own."""
+
+
+def threshold_of(alert: Alert) -> float | None:
+    """Where the rule's threshold lies on the chart of its metric; None where it has no place there."""
+    if alert.rule in _OF_ANOTHER_UNIT or (alert.rule, alert.metric) == _NOT_OF_THE_METRIC:
+        return None
+    return alert.threshold if math.isfinite(alert.threshold) else None

@@ -68,11 +68,13 @@ class ScoreResult:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of d_acc: Wilson's, or the bootstrap that draws prompts where that is wider."""
         low, high = self.d_acc_ci
-        cluster = self.extra.get("d_acc_ci_cluster")
-        if not isinstance(cluster, (list, tuple)) or len(cluster) != 2:
-            return low, high
-        numbers = [float(x) for x in cluster if isinstance(x, (int, float))]
-        return (min(low, numbers[0]), max(high, numbers[1])) if len(numbers) == 2 else (low, high)
+        cluster = _two_numbers(self.extra.get("d_acc_ci_cluster"))
+        return (min(low, cluster[0]), max(high, cluster[1])) if cluster is not None else (low, high)
+
+    @property
+    def score_diff_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the margin; the margin itself twice where the result holds none."""
+        return _two_numbers(self.extra.get("score_diff_ci")) or (self.score_diff, self.score_diff)
 
     @property
     def definition(self) -> str:
@@ -89,6 +91,13 @@ class ScoreResult:
     def series(self) -> str:
         """Scores share a curve, and are compared, only if fixed set and definition are the same."""
         return f"{self.fixed_set.sha256[:10]}-{self.definition}"
+
+
+def _two_numbers(value: object) -> tuple[float, float] | None:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return None
+    low, high = value
+    return (float(low), float(high)) if isinstance(low, (int, float)) and isinstance(high, (int, float)) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,88 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal
 
-from critictui.health.alert import Alert
+from critictui.health.alert import Alert, threshold_of
 from critictui.monitor.snapshot import Snapshot, WatchedRun
-from critictui.run import metrics as names
-from critictui.run.series import Series
-from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, Role, SeamMark
-
-
-@dataclass(frozen=True, slots=True)
-class PanelSpec:
-    """A panel with a meaning: the metrics it joins and what they are read against."""
-
-    title: str
-    metrics: tuple[tuple[str, str, Role], ...]
-    """(canonical name, label, role)."""
-    references: tuple[Reference, ...] = ()
-    asides: tuple[tuple[str, str, Role], ...] = ()
-    """As `metrics`; of another scale: their values are said, their curves are not drawn."""
-    percent: bool = False
-    fixed: str = ""
-    """Which value of a fixed-set score is drawn here: d_acc, score_diff, or none."""
-    help: str = ""
-
-
-SCORE_MEAN = PanelSpec(
-    "score mean",
-    ((names.TEACHER_MEAN, "teacher", "teacher"), (names.STUDENT_MEAN, "student", "student")),
-    help="Mean score that the critic gives to teacher and student responses. Pairwise loss does not see a shift of "
-    "both: their distance and order count, the level does not.",
-)
-D_ACC = PanelSpec(
-    "d_acc",
-    ((names.D_ACC, "train", "train"),),
-    (Reference(0.5, "chance", "chance"),),
-    percent=True,
-    fixed="d_acc",
-    help="How often the critic scores the teacher above the student. 0.5 is chance. Points with a bar are scores of "
-    "checkpoints on the fixed set, with their 95 % interval. Within the first epoch the logged value is measured on "
-    "pairs not seen before; from the second on it is not.",
-)
-SCORE_STD = PanelSpec(
-    "score std",
-    (
-        (names.TEACHER_STD, "teacher", "teacher"),
-        (names.STUDENT_STD, "student", "student"),
-    ),
-    asides=((names.SCORE_RANGE, "range", "third"),),
-    help="Spread of the scores within a batch. Near 0 the critic says the same of everything; a sudden change in "
-    "spread often comes before a collapse. The range, largest minus smallest score, is some times as large: its value "
-    "stands in the title, its curve is a chart of its own.",
-)
-MARGIN = PanelSpec(
-    "margin",
-    ((names.SCORE_DIFF, "train", "main"),),
-    (Reference(0.0, "zero", "zero"),),
-    fixed="score_diff",
-    help="Mean teacher score minus mean student score. At 0 the critic tells them apart no more; below 0 it prefers "
-    "the student.",
-)
-MAIN = (SCORE_MEAN, D_ACC, SCORE_STD, MARGIN)
-
-BEST: Mapping[str, Literal["high", "low"]] = {names.D_ACC: "high", names.SCORE_DIFF: "high", names.D_LOSS: "low"}
-"""Where better has a direction, and the best point is marked; of a mean, a spread or a length there is none."""
+from critictui.run.panels import BEST, MAIN, PanelSpec, Reference, Role, interesting
+from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, SeamMark
 
 _RUN_ROLES: tuple[Role, ...] = ("main", "second", "third", "fourth", "fifth", "sixth")
 """The colours of the runs on a chart of one metric."""
-
-INTERESTING = (
-    "critic/d_loss", "critic/*loss*", "critic/score/mean", "critic/grad_norm", "critic/*_range", "*accura*",
-    "rewards/*", "*reward*mean*", "*scores/*", "actor/entropy*", "*loss*", "response_length/mean", "*grad_norm*",
-    "val*", "*/lr", "*learning_rate*", "critic/*", "*entropy*", "*score*", "*reward*", "*return*", "metrics/*",
-)  # fmt: skip
-"""What fills the room that is left, or stands in for a metric that a run does not log; in lower case."""
-_LAST = ("tim*", "*/tim*", "*_time", "*_sec*", "perf*", "resource*", "*mem*", "progress/*", "epoch*", "episodes")
-"""What says least of a run whose names are all unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,46 +38,8 @@ def dashboard_panels(snapshot: Snapshot, pins: Sequence[str], room: int) -> tupl
     pinned = [tag for tag in pins if tag in main.run.series]
     panels += [tag_panel(snapshot, tag, pinned=True) for tag in pinned]
     if len(panels) < room:
-        panels += [tag_panel(snapshot, tag) for tag in interesting(main, shown.union(pinned), room - len(panels))]
+        panels += [tag_panel(snapshot, tag) for tag in interesting(main.run, shown.union(pinned), room - len(panels))]
     return tuple(panels)
-
-
-def interesting(main: WatchedRun, shown: Iterable[str], count: int) -> list[str]:
-    """Tags worth showing, best first: by their names, then any other; `shown` ones, and doubles of them, left out."""
-    standing_in = {tag for name, tag in main.run.metrics.items() if name in _MAIN_NAMES}
-    taken = [tag for tag in shown if tag in main.run.series]
-    tags = {tag: tag.lower() for tag in islice(main.run.series, _MOST_TAGS)}
-    left = dict.fromkeys(tag for tag in tags if tag not in taken and tag not in standing_in)
-    found: list[str] = []
-    for pattern in (*INTERESTING, "*"):
-        for tag in [tag for tag in left if fnmatch.fnmatchcase(tags[tag], pattern)]:
-            if len(found) >= count:
-                return found
-            if pattern == "*" and any(fnmatch.fnmatchcase(tags[tag], last) for last in _LAST):
-                continue
-            del left[tag]
-            if not any(_alike(main.run.series[tag], main.run.series[other]) for other in (*taken, *found)):
-                found.append(tag)
-    return [*found, *islice(left, count - len(found))]
-
-
-def _alike(one: Series, other: Series) -> bool:
-    """Whether two series hold the same values, as a reward that is logged under two names does."""
-    n = len(one)
-    if n < _FEW or n != len(other):
-        return False
-    apart = max(n // _COMPARED, 1)
-    return all(
-        one.value[part].tobytes() == other.value[part].tobytes()
-        for part in (slice(-_COMPARED, None), slice(0, n, apart))
-    )
-
-
-_FEW, _COMPARED = 3, 256
-"""Points from which equal values are no accident, and how many are compared at the end and over all."""
-_MOST_TAGS = 2000
-"""Looked at for the room that is left; a run with more has a metrics screen."""
-_MAIN_NAMES = {name for spec in MAIN for name, _, _ in spec.metrics}
 
 
 def spec_panel(snapshot: Snapshot, spec: PanelSpec) -> Panel:
@@ -246,25 +137,16 @@ def thresholds(main: WatchedRun, metrics: set[str]) -> tuple[Reference, ...]:
     found: dict[float, Reference] = {}
     for alert in main.judgement.alerts:
         wanted = alert.state == "firing" and alert.key not in main.acknowledged and alert.metric in metrics
-        reference = threshold_of(alert) if wanted else None
+        reference = threshold_line(alert) if wanted else None
         if reference is not None:
             found.setdefault(reference.value, reference)
     return tuple(found.values())
 
 
-_OF_ANOTHER_UNIT = frozenset({"non-finite", "instability", "stalled", "step-regression", "length-bias"})
-"""Rules whose threshold is a count, a ratio or a time: on the axis of their metric it has no place."""
-_NOT_OF_THE_METRIC = ("spread-collapse", "critic/score/mean")
-"""How far apart the largest and the smallest score lie has no axis of its own."""
-
-
-def threshold_of(alert: Alert) -> Reference | None:
+def threshold_line(alert: Alert) -> Reference | None:
     """The line across the chart of the alert's metric that the rule drew; None where it drew none there."""
-    if alert.rule in _OF_ANOTHER_UNIT or (alert.rule, alert.metric) == _NOT_OF_THE_METRIC:
-        return None
-    if not math.isfinite(alert.threshold):
-        return None
-    return Reference(alert.threshold, alert.rule, "threshold")
+    value = threshold_of(alert)
+    return None if value is None else Reference(value, alert.rule, "threshold")
 
 
 def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:
@@ -277,11 +159,6 @@ def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:
             low, high = score.interval
             points.append(Point(score.step, score.d_acc, low, high, "fixed"))
         else:
-            interval = score.extra.get("score_diff_ci")
-            low, high = interval if _is_pair(interval) else (score.score_diff, score.score_diff)  # type: ignore[misc]
-            points.append(Point(score.step, score.score_diff, float(low), float(high), "fixed"))
+            low, high = score.score_diff_interval
+            points.append(Point(score.step, score.score_diff, low, high, "fixed"))
     return tuple(points)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)

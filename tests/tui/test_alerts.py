@@ -10,12 +10,11 @@ from dataclasses import replace
 
 from textual.pilot import Pilot
 
-from critictui.health.alert import Alert
+from critictui.health.alert import Alert, threshold_of
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.run.metrics import D_ACC
 from critictui.tui.app import CriticApp
 from critictui.tui.glyphs import UNICODE
-from critictui.tui.panels import threshold_of
 from critictui.tui.screens.alert import AlertScreen, alert_words
 from critictui.tui.screens.alerts import AlertsScreen
 from critictui.tui.widgets.health import health_lines

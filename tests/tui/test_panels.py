@@ -12,15 +12,12 @@ from textual.pilot import Pilot
 from critictui.monitor.snapshot import Snapshot
 from critictui.run import metrics as names
 from critictui.run.facts import Seam
+from critictui.run.panels import D_ACC, MARGIN, SCORE_MEAN, SCORE_STD
 from critictui.run.series import Series
 from critictui.tui.app import CriticApp
 from critictui.tui.chart.model import ChartData
 from critictui.tui.chart.widget import Chart
 from critictui.tui.panels import (
-    D_ACC,
-    MARGIN,
-    SCORE_MEAN,
-    SCORE_STD,
     dashboard_panels,
     run_names,
     spec_panel,

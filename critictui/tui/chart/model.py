@@ -6,13 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from critictui.run.panels import Reference, Role
 from critictui.run.series import Series
 
-Role = Literal["teacher", "student", "train", "fixed", "main", "second", "third", "fourth", "fifth", "sixth"]
-"""What a line stands for; a theme has a colour for each, as `chart-teacher` and so on."""
-
 XMode = Literal["step", "relative", "wall"]
-ReferenceKind = Literal["zero", "chance", "threshold"]
 MarkSeverity = Literal["info", "warning", "critical"]
 
 X_MODES: tuple[XMode, ...] = ("step", "relative", "wall")
@@ -39,15 +36,6 @@ class Line:
     """One ASCII letter that tells the line apart without colour; '' takes one from the label."""
     best: Literal["high", "low"] | None = None
     """Mark the best point, where a metric has a good direction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A horizontal dashed line. It widens the y range only when `kind` is not threshold."""
-
-    value: float
-    label: str = ""
-    kind: ReferenceKind = "zero"
 
 
 @dataclass(frozen=True, slots=True)

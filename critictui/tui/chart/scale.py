@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from critictui.run.panels import Reference
 from critictui.run.series import FloatArray
-from critictui.tui.chart.model import Reference, View
+from critictui.tui.chart.model import View
 
 LARGEST = 1e300
 """Finite values beyond this are drawn as this, so that a difference of two never overflows."""

@@ -10,10 +10,11 @@ import numpy as np
 from textual.content import Content
 
 from critictui.diagnosis.finding import Cause, Diagnosis, Explanation, Finding
+from critictui.run.panels import Role
 from critictui.run.pyramid import Pyramid
 from critictui.run.series import Series
 from critictui.tui import words
-from critictui.tui.chart.model import ChartData, Line, Role
+from critictui.tui.chart.model import ChartData, Line
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.text import EMPTY, elided, joined, lines, plain
 from critictui.tui.widgets.rows import cells

@@ -13,10 +13,11 @@ from textual.content import Content
 
 from critictui.health.alert import Alert
 from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.run.panels import MAIN
 from critictui.tui import keys, words
 from critictui.tui.chart.widget import Chart
 from critictui.tui.glyphs import Glyphs
-from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel, threshold_of
+from critictui.tui.panels import Panel, spec_panel, tag_panel, threshold_line
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import EMPTY, joined, lines, plain, set_title
 from critictui.tui.widgets.header import STYLES
@@ -130,7 +131,7 @@ def evidence_panel(snapshot: Snapshot, alert: Alert) -> Panel | None:
 
 
 def _with_threshold(panel: Panel, alert: Alert) -> Panel:
-    line = threshold_of(alert)
+    line = threshold_line(alert)
     if line is None:
         return panel
     others = [r for r in panel.data.references if (r.kind, r.value) != (line.kind, line.value)]

@@ -11,13 +11,14 @@ from textual.content import Content
 from textual.widget import Widget
 
 from critictui.monitor.snapshot import Snapshot
+from critictui.run.panels import MAIN
 from critictui.tui import keys, words
 from critictui.tui.chart.model import ChartData, Line
 from critictui.tui.chart.names import long_names
 from critictui.tui.chart.reading import value_text
 from critictui.tui.chart.widget import Chart
 from critictui.tui.glyphs import Glyphs
-from critictui.tui.panels import MAIN, Panel, spec_panel, tag_panel
+from critictui.tui.panels import Panel, spec_panel, tag_panel
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.text import EMPTY, elided, lines, plain
 from critictui.tui.widgets.words import Words

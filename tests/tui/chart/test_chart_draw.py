@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from critictui.run.panels import Reference
 from critictui.tui.chart.draw import Drawing, draw, with_cursor
 from critictui.tui.chart.glyphs import ASCII, UNICODE
 from critictui.tui.chart.layers import Style
-from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, Reference, SeamMark, View
+from critictui.tui.chart.model import AlertMark, ChartData, Line, Point, SeamMark, View
 from critictui.tui.chart.names import letters_of
 from critictui.tui.chart.picture import dim_ink, is_line, line_ink
 

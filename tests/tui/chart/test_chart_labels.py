@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from critictui.run.panels import Reference
 from critictui.tui.chart.draw import Drawing, draw
 from critictui.tui.chart.glyphs import UNICODE
 from critictui.tui.chart.layers import Style
-from critictui.tui.chart.model import ChartData, Line, Reference, SeamMark, View
+from critictui.tui.chart.model import ChartData, Line, SeamMark, View
 from critictui.tui.chart.picture import ink_of, is_line
 
 MakeLine = Callable[..., Line]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from critictui.run.panels import Reference
 from critictui.tui.chart.draw import Drawing, draw
 from critictui.tui.chart.layers import Style
-from critictui.tui.chart.model import AlertMark, ChartData, Line, Reference, View
+from critictui.tui.chart.model import AlertMark, ChartData, Line, View
 
 MakeLine = Callable[..., Line]
 
