@@ -366,6 +366,21 @@ def backtest(
 
 
 @cli.command()
+@with_target
+@click.option("-o", "--output", type=PATH, required=True, help="The page, an HTML file.")
+@with_config
+def report(target: Path, output: Path, config_file: Path | None) -> None:
+    """A page with pictures: curves, alerts, scores, pairs. TARGET: a run directory, or one file."""
+    load_numpy()
+    from critictui.monitor.check import judge_once
+    from critictui.reports.page import write_page
+
+    judged = judge_once(target, _settings(_run_at(target), config_file))
+    charts = write_page(output, judged.run, judged.scores, judged.judgement)
+    click.echo(f"{output}: {judged.judgement.verdict}, {charts} charts, {len(judged.scores)} scores")
+
+
+@cli.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @with_json
 @with_config

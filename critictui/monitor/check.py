@@ -5,22 +5,45 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
-from critictui.health.alert import SEVERITIES, Alert, plain_number
+from critictui.health.alert import SEVERITIES, Alert, Judgement, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.usual_scores import usual_scores
 from critictui.run.facts import RunSnapshot, directory_of
 from critictui.run.read_once import read_once
 from critictui.run.text import json_text, sanitise_line
+from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
 
 SCHEMA = 1
 _MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A run that was read once, its scores, and what the rules say of both."""
+
+    run: RunSnapshot
+    scores: tuple[ScoreResult, ...]
+    """All of them, those that are not judged included."""
+    judgement: Judgement
+
+
+def judge_once(target: Path, config: Config) -> Judged:
+    """Read and judge the run at `target`. Raises RunError as `check` does."""
+    from critictui.health.judge import Judge
+
+    run = read_once(target, config)
+    run_dir = directory_of(run)
+    scores = tuple(ResultsFolder(run_dir).poll())
+    judged = fixed_scores(usual_scores(scores, run_dir, config))
+    return Judged(run, scores, Judge(config).update(run, judged, time.time()))
 
 
 def check(target: Path, config: Config) -> dict[str, object]:
@@ -28,12 +51,8 @@ def check(target: Path, config: Config) -> dict[str, object]:
 
     Raises RunError that names the runs when there are several, or when the path cannot be read.
     """
-    from critictui.health.judge import Judge
-
-    run = read_once(target, config)
-    run_dir = directory_of(run)
-    scores = fixed_scores(usual_scores(ResultsFolder(run_dir).poll(), run_dir, config))
-    judgement = Judge(config).update(run, scores, time.time())
+    judged = judge_once(target, config)
+    run, judgement = judged.run, judged.judgement
     return {
         "schema": SCHEMA,
         "run": json_text(run.path),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from critictui.config import Config
 from critictui.errors import InputError
+from critictui.reports.written import renamed
 from critictui.run.facts import RunSnapshot, Skipped
 from critictui.run.reader import RunReader
 from critictui.run.streams import RawScalars
@@ -31,7 +31,7 @@ COLUMNS = ("tag", "step", "wall_time", "value", "source", "session")
 
 
 class ExportError(InputError):
-    """The table cannot be made or written; the message names the file and the remedy."""
+    """The table cannot be made; the message names the file and the remedy."""
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     """Write the scalars under `target` to `output`, or to stdout; returns the run, with its losses and notices.
 
     With `everything`, hyper-parameters, text and histograms of the event files follow: in JSONL as lines with a
-    `kind`, else in files beside `output`. Raises RunError for a path that is no run, ExportError.
+    `kind`, else in files beside `output`. Raises RunError for a path that is no run, ExportError, WriteError.
     """
     if output is None and (fmt == "parquet" or (everything and fmt != "jsonl")):
         raise ExportError(f"{fmt} with these options is not for a terminal; name a file with -o")
@@ -100,20 +100,8 @@ def _written(output: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with _renamed(output) as part, part.open("w", encoding="utf-8", newline="") as out:
+    with renamed(output) as part, part.open("w", encoding="utf-8", newline="") as out:
         yield out
-
-
-@contextmanager
-def _renamed(output: Path) -> Iterator[Path]:
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(output)
-    except OSError as error:
-        raise ExportError(f"{output}: cannot be written ({error.strerror}); choose another place with -o") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _rows(scalars: RawScalars) -> Iterator[tuple[int, int, float, float, int]]:
@@ -152,7 +140,7 @@ def _write_parquet(streams: Iterable[RawScalars], output: Path) -> None:
     pa, pq = _arrow()
     kinds = (pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.string(), pa.int64())
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
-    with _renamed(output) as part, pq.ParquetWriter(part, schema) as writer:
+    with renamed(output) as part, pq.ParquetWriter(part, schema) as writer:
         for scalars in streams:
             tag = pa.DictionaryArray.from_arrays(pa.array(scalars.tag), pa.array(scalars.tags, pa.string()))
             columns = [tag.cast(pa.string()), *map(pa.array, (scalars.step, scalars.wall_time, scalars.value))]

@@ -1,0 +1,232 @@
+"""`critictui report`: a run that was read, scored and judged goes in, one page of HTML comes out.
+
+The page stands alone: no script, no file beside it, nothing from a network. Whatever the run wrote is text on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from critictui import __version__
+from critictui.errors import InputError
+from critictui.health.alert import Judgement
+from critictui.reports.export import said_of_losses
+from critictui.reports.pictures import Picture, PictureError, main_picture, tag_picture
+from critictui.reports.written import renamed
+from critictui.run.facts import RunSnapshot, directory_of
+from critictui.run.panels import MAIN, interesting
+from critictui.run.series import Series
+from critictui.run.text import sanitise, sanitise_line
+from critictui.run.training_config import find_training_config
+from critictui.scoring.comparison import Comparisons, comparison_words
+from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
+from critictui.scoring.result import ResponseRow, ScoreResult
+from critictui.scoring.rows import read_rows
+
+OTHERS = 8
+"""Charts beside the main ones."""
+MOST_METRICS = 500
+MOST_PAIRS = 3
+TEXT = 1500
+"""Characters of a prompt or a response on the page."""
+_VERDICTS = {
+    "healthy": "Nothing is wrong, as far as the rules can see.",
+    "warning": "Something needs a look.",
+    "critical": "The critic is in trouble.",
+    "unknown": "There is not enough to judge yet.",
+}
+
+
+class ReportError(InputError):
+    """No page can be made of this; the message names the path and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    tag: str
+    source: str
+    points: int
+    steps: str
+    last: str
+    lowest: str
+    highest: str
+    non_finite: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoreLine:
+    score: ScoreResult
+    step: str
+    recipe: str
+    against: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    teacher: ResponseRow
+    student: ResponseRow
+
+    @property
+    def margin(self) -> float:
+        return self.teacher.score - self.student.score
+
+
+def write_page(output: Path, run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement) -> int:
+    """Write the page; returns its charts. Raises ReportError, PictureError, WriteError."""
+    if not run.sources:
+        raise ReportError(f"{run.path}: no event file, log or JSONL of metrics in it; give a run directory, or a file")
+    pictures = _pictures(run, scores, judgement)
+    text = page(run, scores, judgement, pictures)
+    with renamed(output) as part:
+        part.write_text(text, encoding="utf-8", errors="replace")
+    return len(pictures)
+
+
+def page(
+    run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement, pictures: Sequence[Picture] = ()
+) -> str:
+    """The page's HTML. Raises PictureError without Jinja."""
+    lines, pairs, unread = _score_lines(scores), *_pairs(scores)
+    tags = sorted(run.series)
+    text: str = _template().render(
+        version=__version__,
+        made=_stamp(datetime.now(UTC).timestamp()),
+        run=run,
+        step=_progress(run),
+        changed=_stamp(run.last_change),
+        judgement=judgement,
+        verdict=_VERDICTS[judgement.verdict],
+        pictures=pictures,
+        lines=lines,
+        pairs=pairs,
+        pairs_of=_step_words(scores[-1]) if scores else "",
+        unread=unread,
+        settings=_settings(run),
+        metrics=[_metric(run.series[tag]) for tag in tags[:MOST_METRICS]],
+        more_metrics=max(len(tags) - MOST_METRICS, 0),
+        losses=said_of_losses(run.skipped),
+    )
+    return text
+
+
+def _progress(run: RunSnapshot) -> str:
+    if run.step is None:
+        return "no step yet"
+    return f"step {run.step} of {run.total_steps}" if run.total_steps else f"step {run.step}"
+
+
+def _template() -> Any:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise PictureError("a page needs matplotlib and Jinja: pip install 'critictui[report]'") from error
+    loader = PackageLoader("critictui.reports", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        line=lambda text: sanitise_line(str(text), 600), text=lambda text: sanitise(str(text), TEXT), number=_number,
+        percent=_percent,
+    )  # fmt: skip
+    return environment.get_template("page.html.jinja")
+
+
+def _pictures(run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement) -> list[Picture]:
+    specs = [spec for spec in MAIN if any(run.metric(name) is not None for name, _, _ in spec.metrics)]
+    shown = {tag for spec in specs for name, _, _ in spec.metrics if (tag := run.metrics.get(name)) is not None}
+    judged = [alert.metric for alert in judgement.alerts]
+    wanted = dict.fromkeys(tag for name in judged if (tag := run.metrics.get(name, name)) in run.series)
+    wanted.update(dict.fromkeys(interesting(run, shown, OTHERS)))
+    others = [tag for tag in wanted if tag not in shown][:OTHERS]
+    alerts = judgement.alerts
+    return [
+        *(main_picture(run, spec, alerts, scores) for spec in specs),
+        *(tag_picture(run, tag, alerts) for tag in others),
+    ]
+
+
+def _score_lines(scores: Sequence[ScoreResult]) -> list[_ScoreLine]:
+    """Newest first, each against the one before it on the same pairs."""
+    return [
+        _ScoreLine(score, _step_words(score), _recipe(score), comparison_words(score), score.warnings)
+        for score in reversed(Comparisons().of(tuple(sorted(scores, key=_step))))
+    ]
+
+
+def _step(score: ScoreResult) -> int:
+    return -1 if score.step is None else score.step
+
+
+def _step_words(score: ScoreResult) -> str:
+    return "step ?" if score.step is None else f"step {score.step}"
+
+
+def _recipe(score: ScoreResult) -> str:
+    recipe = recipe_from(score.recipe)
+    return next((name for name, preset in PRESETS.items() if preset == recipe), recipe.id)
+
+
+def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[_Pair], str]:
+    """The pairs of the newest score that the critic gets most wrong, and why there are none."""
+    if not scores:
+        return [], ""
+    try:
+        rows = read_rows(max(scores, key=_step))
+    except ScoringError as error:
+        return [], str(error)
+    teachers = {row.prompt_id: row for row in rows if row.role == "teacher"}
+    found = (_Pair(teachers[r.prompt_id], r) for r in rows if r.role == "student" and r.prompt_id in teachers)
+    return sorted((p for p in found if math.isfinite(p.margin)), key=lambda p: p.margin)[:MOST_PAIRS], ""
+
+
+def _settings(run: RunSnapshot) -> list[tuple[str, str]]:
+    found = find_training_config(directory_of(run))
+    said: list[tuple[str, str]] = []
+    if run.profile:
+        said.append(("trainer", f"{run.profile} (by {run.profile_by})" if run.profile_by else run.profile))
+    if found is not None:
+        values = ((f.name, getattr(found, f.name)) for f in fields(found))
+        said += [(name, _said(value)) for name, value in values if value not in (None, ())]
+    return said
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
+
+
+def _metric(series: Series) -> _Metric:
+    bounds = series.pyramid.bounds(series.value)
+    last = series.last()
+    n = len(series)
+    finite = int(series.pyramid.envelope(series.value, _ends(n)).count[0]) if n else 0
+    return _Metric(
+        series.tag, series.source, n, f"{series.step[0]} to {series.step[-1]}" if n else "-",
+        _number(last[1]) if last is not None else "-",
+        _number(bounds[0]) if bounds else "-", _number(bounds[1]) if bounds else "-", n - finite,
+    )  # fmt: skip
+
+
+def _ends(n: int) -> Any:
+    import numpy as np
+
+    return np.array([0, n], np.int64)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}" if math.isfinite(value) else str(value)
+
+
+def _stamp(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
