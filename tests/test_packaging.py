@@ -32,6 +32,7 @@ def test_the_wheel_ships_themes_and_types(wheel):
     assert "critictui/py.typed" in names
     shipped = {Path(n).name for n in names if n.startswith("critictui/themes/")}
     assert shipped == {p.name for p in (ROOT / "themes").glob("*.toml")}
+    assert "critictui/reports/templates/page.html.jinja" in names
     assert not [n for n in names if n.startswith("tests/")]
 
 
