@@ -17,11 +17,12 @@ import numpy as np
 
 from critictui.run.event_batch import Tags, decode_batch
 from critictui.run.facts import Skipped, SourceFacts
-from critictui.run.followed import Digest, FollowedFile, Look
+from critictui.run.followed import FollowedFile, Look
 from critictui.run.framing import FOOTER, HEADER, Frames, candidates, frames, mask, payload_length
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, Scalars
 from critictui.run.text import sanitise_line
+from critictui.run.witness import Digest, Witness
 
 _CHUNK = 1 << 18
 _TAIL = 1 << 20
@@ -31,14 +32,7 @@ _BIG_RECORD = 8 << 20
 """A record of this size holds an image or text, no scalar: it is checked in pieces and passed over."""
 _RESCAN_ALL = 4 << 20
 """As many bytes behind damage are searched again whenever the file changes."""
-_CHECK_ALL = 1 << 18
-_CHECK_ON_GROWTH = 1 << 16
-"""How much of what was read is compared when a file grew: all of a small one, the end of a larger one."""
 _QUIET_AFTER = 600.0
-_KEEP_OPEN = 60.0
-"""Seconds since its last write for which a file stays open: a run of a thousand old files holds no descriptors."""
-_MOST_HOLES = 64
-_LARGEST_HOLE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -81,15 +75,13 @@ class EventFile:
         self._name = name
         self._file = FollowedFile(path)
         self._tail_first_from = tail_first_from
-        self._changed_at = time.monotonic()
         self._facts: SourceFacts | None = None
         self._forget()
 
     def _forget(self) -> None:
-        self._front = _Span(0, Digest(0))
+        self._witness = Witness()
+        self._front = _Span(0, self._witness.stretch(0))
         self._tail: _Span | None = None
-        self._digests = [self._front.digest]
-        self._holes: list[tuple[int, int, int]] = []
         self._tags = Tags()
         self._names: tuple[str, ...] = ()
         self._known: set[str] = set()
@@ -102,13 +94,17 @@ class EventFile:
     def poll(self, budget: Budget) -> Reading:
         """Read what is new, within the budget; see `Source`."""
         look = self._file.look()
-        if look in {"gone", "error"} or (look == "same" and not self._more and self._facts is not None):
+        if look in {"gone", "error"}:
+            self._more = False
+            return Reading(self._said(look))
+        if look == "same" and self._facts is not None and self._nothing_to_do:
+            self._file.close()
             return Reading(self._said(look))
         work = _Work(budget.bytes, time.monotonic() + budget.seconds)
         reset = False
         try:
-            if look != "same":
-                reset = self._begun and (look == "replaced" or not self._still_holds())
+            reset = self._begun and not self._still_holds(look, work)
+            if look != "same" or reset:
                 self._changed(reset=reset)
             self._read(work)
             if self._stray:
@@ -118,17 +114,23 @@ class EventFile:
                 work.scalars.clear()
                 work.skipped.clear()
                 self._read(work)
+            self._more |= self._witness.busy
             self._file.succeeded()
-            if not self._more and time.time() - self._file.modified > _KEEP_OPEN:
-                self._file.close()
         except OSError as error:
             self._file.failed(error)
             self._more = False
             look = "error"
+        finally:
+            self._file.close()
         return Reading(self._said(look), tuple(work.scalars), tuple(work.skipped), more=self._more, reset=reset)
 
+    @property
+    def _nothing_to_do(self) -> bool:
+        lagging = self._file.remote and self._read_to < self._file.size  # its data may come before its attributes
+        return not self._more and not lagging and not self._witness.waits
+
     def close(self) -> None:
-        """Give the file descriptor back."""
+        """Nothing stays open between polls."""
         self._file.close()
 
     def _said(self, look: Look) -> SourceFacts:
@@ -140,14 +142,20 @@ class EventFile:
         elif not self._count:
             state = "waiting"
         else:
-            state = "live" if time.monotonic() - self._changed_at < _QUIET_AFTER else "quiet"
-        read = self._front.at if self._tail is None else self._front.at + self._tail.at - self._tail.digest.start
+            state = "live" if time.monotonic() - self._file.changed_at < _QUIET_AFTER else "quiet"
+        read = self._read_to
         size = max(self._file.size, read)
         message = self._file.message or self._remark(size - read)
         facts = SourceFacts(self._name, self.kind, size, read, self._count, state, message)
         if facts != self._facts:
             self._facts = facts
         return self._facts or facts
+
+    @property
+    def _read_to(self) -> int:
+        """Bytes that were dealt with."""
+        tail = self._tail
+        return self._front.at + (tail.at - tail.digest.start if tail is not None else 0)
 
     def _remark(self, left: int) -> str:
         remarks = []
@@ -160,26 +168,20 @@ class EventFile:
     # What became of the bytes that were read.
 
     def _changed(self, *, reset: bool) -> None:
-        age = max(0.0, time.time() - self._file.modified) if not self._begun else 0.0
-        self._changed_at = time.monotonic() - age
         if reset:
             self._forget()
         for span in (self._front, self._tail):
             if span is not None and self._file.size - span.at <= _RESCAN_ALL:
                 span.scanned = 0
 
-    def _still_holds(self) -> bool:
-        """Whether what was read is still there; how much is compared depends on what the change looks like."""
-        furthest = self._tail or self._front
-        if self._file.size < furthest.at:
+    def _still_holds(self, look: Look, work: _Work) -> bool:
+        """Whether what was read is still there, as far as that is known by now."""
+        if look == "replaced":
             return False
-        if self._file.rewritten:
-            return all(digest.holds(self._file) for digest in self._digests)
-        small = self._file.size <= _CHECK_ALL
-        digests, most = (self._digests, None) if small else ([furthest.digest], _CHECK_ON_GROWTH)
-        return all(digest.holds(self._file, most) for digest in digests) and all(
-            google_crc32c.value(self._file.read(offset, length)) == crc for offset, length, crc in self._holes
-        )
+        touched = look != "same" and self._file.touched
+        if look != "same" and not self._witness.after_change(self._file, touched=touched):
+            return False
+        return self._witness.go_on(self._file, work.deadline)
 
     # Reading.
 
@@ -209,8 +211,7 @@ class EventFile:
         work.bytes -= len(data)
         for place, length in candidates(data):
             if self._holds(start + place, length):
-                self._tail = _Span(start + place, Digest(start + place))
-                self._digests.append(self._tail.digest)
+                self._tail = _Span(start + place, self._witness.stretch(start + place))
                 return
 
     def _advance(self, span: _Span, work: _Work, stop: int | None) -> bool:
@@ -258,7 +259,7 @@ class EventFile:
             size = int(length[np.searchsorted(payload, start)]) + HEADER + FOOTER
             first = start - HEADER
             work.skipped.append(Skipped(self._name, span.at + first, size, 1, reason))
-            self._note_hole(span.at + first, data[first : first + size])
+            self._witness.note_hole(span.at + first, data[first : first + size])
         self._move(span, data[:end])
 
     def _name_of(self, raw: bytes) -> str:
@@ -334,20 +335,15 @@ class EventFile:
 
     def _move_over(self, span: _Span, length: int, work: _Work, *, hole: bool = False) -> None:
         """Step over bytes that hold nothing, or nothing intact."""
-        if hole and length <= _LARGEST_HOLE:
-            self._note_hole(span.at, self._file.read(span.at, length))
-        end = span.at + length
+        start, end = span.at, span.at + length
         while span.at < end:
             data = self._file.read(span.at, min(_CHUNK, end - span.at))
             if not data:
                 raise OSError("the file became shorter while it was read")
+            if hole and (span.at == start or span.at + len(data) == end):
+                self._witness.note_hole(span.at, data)
             work.bytes -= len(data)
             self._move(span, data)
-
-    def _note_hole(self, offset: int, data: bytes) -> None:
-        """Remember damage, to see when it is repaired."""
-        if len(data) <= _LARGEST_HOLE:
-            self._holes = [*self._holes[1 - _MOST_HOLES :], (offset, len(data), google_crc32c.value(data))]
 
 
 def _headed(data: bytes, at: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,14 @@ _REMOTE = frozenset(
         "glusterfs", "pvfs2", "orangefs", "wekafs", "pancfs", "virtiofs", "vboxsf", "autofs",
     }
 )  # fmt: skip
+_REMOTE_MAGICS = frozenset(
+    {
+        0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x65735546, 0x0BD00BD0, 0x47504653, 0x19830326, 0x00C36400,
+        0x5346414F, 0x6B414653, 0x73757245, 0x01021997, 0x564C, 0xAAD7AAEA, 0x786F4256, 0x20030528, 0xBEEFDEAD,
+    }
+)  # fmt: skip
+"""NFS, SMB, CIFS, SMB2, FUSE, Lustre, GPFS, BeeGFS, Ceph, AFS (two), Coda, 9P, NCP, PanFS, vboxsf, OrangeFS, StorNext;
+statfs(2), linux/magic.h and the clients' own sources."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -54,22 +63,37 @@ def mount_of(path: Path, table: tuple[Mount, ...]) -> Mount | None:
 
 
 @lru_cache(maxsize=256)
-def _remote_device(device: int, path: str) -> bool:
-    # Keyed by device, so that something mounted over the same path later is looked up anew.
-    del device
+def _mounted_from_afar(device: int, magic: int, folder: str) -> bool:
+    # Keyed by what is mounted there, so that something mounted over the same path later is looked up anew.
+    del device, magic
     try:
         table = mounts(Path("/proc/self/mountinfo").read_text(errors="replace"))
     except OSError:
         return False
-    mount = mount_of(Path(path), table)
+    mount = mount_of(Path(os.path.realpath(folder)), table)
     return mount is not None and mount.remote
+
+
+def magic_of(path: Path) -> int:
+    """The number by which statfs(2) names the kind of file system; 0 where that cannot be found out."""
+    if sys.platform != "linux":
+        return 0
+    import ctypes
+
+    room = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), room) != 0:
+        return 0
+    kind: int = ctypes.c_long.from_buffer(room).value
+    return kind & 0xFFFFFFFF
 
 
 def is_remote(path: Path) -> bool:
     """Whether `path` lies on NFS, FUSE, Lustre and their like. False where that cannot be found out."""
+    magic = magic_of(path)
+    if magic in _REMOTE_MAGICS:
+        return True
     folder = path if path.is_dir() else path.parent
     try:
-        real = os.path.realpath(folder)
-        return _remote_device(Path(real).stat().st_dev, real)
+        return _mounted_from_afar(folder.stat().st_dev, magic, str(folder))
     except OSError:
         return False

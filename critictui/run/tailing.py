@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import stat
 import time
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from critictui.run.facts import SourceFacts
-from critictui.run.mounts import is_remote
+from critictui.run.followed import FollowedFile, Look
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget
+from critictui.run.witness import Digest, Witness
 
 CHUNK = 1 << 20
 LINE_CAP = 64 << 10
@@ -25,11 +22,7 @@ TAIL = 8 << 20
 """A file larger than this is read from its last 8 MiB on, and its history afterwards."""
 QUIET = 600.0
 """Seconds without growth after which a file is called quiet."""
-_SLOWEST_RETRY = 4.0
-_SETTLED = 1.0
 _NULS = re.compile(rb"\0{8,}+")
-_FINGERPRINT = 256
-_MOST_HOLES = 64
 
 Touched = Literal["same", "changed", "reset", "gone", "error"]
 
@@ -49,6 +42,8 @@ class Cursor:
     """A place in the file from which lines are read, and the beginning of the line it stands in."""
 
     position: int
+    digest: Digest
+    """Of the bytes that were read."""
     end: int | None = None
     """Where to stop; None for the end of the file, wherever that moves."""
     line_start: int = 0
@@ -106,39 +101,32 @@ def _as_it_is(line: bytes) -> bytes:
 class LineTail:
     """One file that is followed. Nothing is raised: an error is a state, and is tried again with growing pauses.
 
-    The file is known by device, inode and checksums of what was read: replaced, truncated, rewritten in place, or a
-    hole that was filled afterwards, all end in `touched == "reset"` and a fresh start from its present bytes.
+    Replaced, truncated, rewritten in place, or a hole that was filled afterwards: all end in `touched == "reset"` and
+    a fresh start from the file's present bytes.
     """
 
     def __init__(
         self, path: Path, *, shorten: Callable[[bytes], bytes] = _as_it_is, tail: int = TAIL, cap: int = LINE_CAP
     ) -> None:
         self.path = path
-        self.size = 0
-        self.message = ""
+        self._file = FollowedFile(path)
         self._shorten = shorten
         self._tail = tail
         self._cap = cap
-        self._descriptor: int | None = None
-        self._identity: tuple[int, int] | None = None
-        self._stamp: tuple[int, int] | None = None
-        self._failures = 0
-        self._retry_at = 0.0
-        self._grew_at = time.monotonic()
-        self._remote = False
-        self._state: Touched = "same"
+        self._state: Look = "same"
         self._forget()
 
     def _forget(self) -> None:
-        self.live = Cursor(0, cap=self._cap)
+        self._witness = Witness()
+        self.live = Cursor(0, self._witness.stretch(0), cap=self._cap)
         self.history: Cursor | None = None
         self._started = False
         self._held: Block | None = None
-        self._sums: list[tuple[int, int, int]] = []
-        self._last = (0, b"")
-        self._holes: list[tuple[int, int]] = []
-        self._checked: int | None = None
-        self._touched_at: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file when last looked at."""
+        return max(self._file.size, self.live.position)
 
     @property
     def read(self) -> int:
@@ -165,20 +153,17 @@ class LineTail:
         elif not scalars:
             state = "waiting"
         else:
-            state = "live" if time.monotonic() - self._grew_at < QUIET else "quiet"
+            state = "live" if time.monotonic() - self._file.changed_at < QUIET else "quiet"
         read = max(min(self.read, self.size) - sum(len(block.data) for block in waiting), 0)
-        return SourceFacts(name, kind, self.size, read, scalars, state, self.message)
+        return SourceFacts(name, kind, self.size, read, scalars, state, self._file.message)
 
     def close(self) -> None:
-        """Give the file descriptor back; a later poll opens the file again."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Nothing stays open between polls."""
+        self._file.close()
 
     def start_over(self, *, tail: int | None = None) -> None:
         """Forget what was read; the next poll begins anew, with the end first only if it is longer than `tail`."""
         self._forget()
-        self._stamp = None
         if tail is not None:
             self._tail = tail
 
@@ -189,141 +174,62 @@ class LineTail:
     def poll(self, budget: Budget) -> Lines:
         """Lines that are new, the end of the file before its history, within the budget."""
         deadline = time.monotonic() + budget.seconds
-        if time.monotonic() < self._retry_at:
-            return Lines(self._state)
+        look = self._state = self._file.look()
+        if look in {"gone", "error"}:
+            return Lines(look)
+        result = Lines("same" if look == "same" else "changed")
         try:
-            touched = self._look()
-            result = Lines(touched)
-            self._state = touched
-            if touched in {"gone", "error"}:
-                return result
-            if touched == "same" and not self.history and self._at_end():
-                return result
-            before = self.live.position
-            self._read(result, budget.bytes, deadline)
-            if self._held is not None and self.live.position > before:
-                held, self._held = self._held, None
-                result.blocks.insert(0, held)
+            if self._started and not self._still_holds(look, deadline):
+                self._forget()
+                result.touched = "reset"
+            if look != "same" or not self._started or self.history is not None or not self._at_end():
+                self._read_on(result, budget.bytes, deadline)
+            result.more |= self._witness.busy
+            self._file.succeeded()
         except OSError as error:
-            self._failed(error)
-            return Lines(self._state)
-        self._failures, self._retry_at, self.message = 0, 0.0, ""
+            self._file.failed(error)
+            self._state = "error"
+            result.more = False
+            if result.touched != "reset":
+                result.touched = "error"  # what was read before it is handed out all the same
+        finally:
+            self._file.close()
         return result
 
-    def _failed(self, error: OSError) -> None:
-        self.close()
-        self._failures += 1
-        self._retry_at = time.monotonic() + min(_SLOWEST_RETRY, 0.25 * 2 ** min(self._failures, 5))
-        self._state = "error"
-        self._stamp = None
-        self.message = f"{os.strerror(error.errno) if error.errno else error}; tried again every few seconds"
-
-    def _look(self) -> Touched:
-        try:
-            found = self.path.stat()
-        except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
-                raise
-            self.close()
-            self.message = "deleted; its last data is kept"
-            self._stamp = None
-            return "gone"
-        if not stat.S_ISREG(found.st_mode):
-            self.close()
-            self.message = "not a regular file; it is not read"
-            return "error"
-        reset = self._identity not in {None, (found.st_dev, found.st_ino)}
-        stamp = (found.st_size, found.st_mtime_ns)
-        if stamp == self._stamp and not reset and not self._remote and self._touched_at is None:
-            return "same"
-        if self._descriptor is None or reset or self._remote:
-            self._open()
-        assert self._descriptor is not None
-        now = os.fstat(self._descriptor)
-        reset = reset or self._identity not in {None, (now.st_dev, now.st_ino)}
-        self._identity = (now.st_dev, now.st_ino)
-        if self.size != now.st_size:
-            self._grew_at = time.monotonic()
-        before, self._stamp = self._stamp, (now.st_size, now.st_mtime_ns)
-        self.size = now.st_size
-        if reset or self._rewritten(before, self._stamp):
-            self._forget()
-            return "reset"
-        return "changed"
-
-    def _open(self) -> None:
-        self.close()
-        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        self._remote = is_remote(self.path)
+    def _still_holds(self, look: Look, deadline: float) -> bool:
+        if look == "replaced":
+            return False
+        touched = look != "same" and self._file.touched
+        if look != "same" and not self._witness.after_change(self._file, touched=touched):
+            return False
+        return self._witness.go_on(self._file, deadline)
 
     def _at_end(self) -> bool:
-        return self._started and not self._remote and self.live.position >= self.size
-
-    def _rewritten(self, before: tuple[int, int] | None, stamp: tuple[int, int]) -> bool:
-        """Whether bytes that were read are others now: checked in full after a touch without growth."""
-        if not self._started:
-            return False
-        if stamp[0] < self.live.position and not self._remote:
-            return True
-        if any(self._filled(hole) for hole in self._holes):
-            return True
-        if before is not None and before != stamp and before[0] == stamp[0]:
-            self._touched_at, self._checked = time.monotonic(), None
-        if self._touched_at is not None and time.monotonic() - self._touched_at >= _SETTLED:
-            return self._check_all()
-        start, data = self._last
-        return self._pread(len(data), start) != data
-
-    def _check_all(self) -> bool:
-        until = time.monotonic() + 0.02
-        index = self._checked or 0
-        while index < len(self._sums):
-            if not self._still(self._sums[index]):
-                return True
-            index += 1
-            if time.monotonic() > until:
-                break
-        self._checked = index
-        if index >= len(self._sums):
-            self._touched_at = self._checked = None
-        return False
-
-    def _still(self, entry: tuple[int, int, int]) -> bool:
-        start, size, checksum = entry
-        data = self._pread(size, start)
-        return len(data) == size and zlib.crc32(data) == checksum
-
-    def _filled(self, hole: tuple[int, int]) -> bool:
-        start, size = hole
-        part = min(size, 4096)
-        return self._pread(part, start).count(0) != part or self._pread(part, start + size - part).count(0) != part
-
-    def _pread(self, size: int, offset: int) -> bytes:
-        assert self._descriptor is not None
-        data = os.pread(self._descriptor, size, offset)
-        while data and len(data) < size:
-            more = os.pread(self._descriptor, size - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
+        return self.live.position >= self._file.size
 
     def _begin(self) -> None:
         self._started = True
-        if self.size <= self._tail:
+        if self._file.size <= self._tail:
             return
-        start = self.size - self._tail
-        found = self._pread(CHUNK, start).find(b"\n")
+        start = self._file.size - self._tail
+        found = self._file.read(start, CHUNK).find(b"\n")
         if found >= 0:
             border = start + found + 1
-            self.live = Cursor(border, line_start=border, cap=self._cap)
-            self.history = Cursor(0, end=border, cap=self._cap)
+            self.history = Cursor(0, self.live.digest, end=border, cap=self._cap)
+            self.live = Cursor(border, self._witness.stretch(border), line_start=border, cap=self._cap)
 
-    def _read(self, result: Lines, most: int, deadline: float) -> None:
-        if self._descriptor is None:
-            self._open()
+    def _read_on(self, result: Lines, most: int, deadline: float) -> None:
         if not self._started:
             self._begin()
+        before = self.live.position
+        try:
+            self._read(result, most, deadline)
+        finally:
+            if self._held is not None and self.live.position > before:
+                held, self._held = self._held, None
+                result.blocks.insert(0, held)
+
+    def _read(self, result: Lines, most: int, deadline: float) -> None:
         left = max(most, 1)
         ended = False
         while left > 0 and not ended:
@@ -332,40 +238,25 @@ class LineTail:
             ended = count == 0
             if time.monotonic() >= deadline:
                 break
-        if not ended:
-            ended = self.live.position >= self.size and not self._remote
+        ended = ended or self._at_end()
         while self.history is not None and ended and left > 0 and (time.monotonic() < deadline or not result.blocks):
             assert self.history.end is not None
             count = self._advance(self.history, min(CHUNK, left, self.history.end - self.history.position), result)
             left -= count
             if count == 0 or self.history.position >= self.history.end:
                 self.history = None
-        self.size = max(self.size, self.live.position)
         result.more = self.history is not None or not ended
 
     def _advance(self, cursor: Cursor, size: int, result: Lines) -> int:
         offset = cursor.position
-        data = self._pread(size, offset)
+        data = self._file.read(offset, size)
         if not data:
             return 0
         cursor.position += len(data)
-        self._remember(offset, data)
+        cursor.digest.update(data)
         if b"\0" in data:
-            self._note_holes(offset, data, result)
+            for found in _NULS.finditer(data):
+                result.holes.append((offset + found.start(), found.end() - found.start()))
+                self._witness.note_hole(offset + found.start(), found.group())
         result.blocks.extend(cursor.feed(offset, data, self._shorten))
         return len(data)
-
-    def _remember(self, offset: int, data: bytes) -> None:
-        if offset >= self._last[0]:
-            self._last = (offset + max(0, len(data) - _FINGERPRINT), data[-_FINGERPRINT:])
-        if self._sums:
-            start, size, checksum = self._sums[-1]
-            if start + size == offset and size + len(data) <= CHUNK // 16:
-                self._sums[-1] = (start, size + len(data), zlib.crc32(data, checksum))
-                return
-        self._sums.append((offset, len(data), zlib.crc32(data)))
-
-    def _note_holes(self, offset: int, data: bytes, result: Lines) -> None:
-        found = [(offset + m.start(), m.end() - m.start()) for m in _NULS.finditer(data)]
-        result.holes.extend(found)
-        self._holes = [*self._holes, *found][-_MOST_HOLES:]

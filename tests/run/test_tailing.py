@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from critictui.run import tailing
+from critictui.run import followed
 from critictui.run.source import Budget
 from critictui.run.tailing import Lines, LineTail
 
@@ -19,6 +19,7 @@ AT_ONCE = Budget(1 << 20, 5)
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "a.log"
     path.write_bytes(b"".join(b"line %04d\n" % i for i in range(500)))
+    os.utime(path, (1e9, 1e9))
     return path
 
 
@@ -27,9 +28,8 @@ def text(lines: Lines) -> bytes:
 
 
 def test_bytes_rewritten_in_place_are_noticed_though_size_and_end_are_the_same(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path,
 ) -> None:
-    monkeypatch.setattr(tailing, "_SETTLED", 0.0)
     tail = LineTail(file)
     tail.poll(AT_ONCE)
     with file.open("r+b") as out:
@@ -42,7 +42,7 @@ def test_bytes_rewritten_in_place_are_noticed_though_size_and_end_are_the_same(
 
 
 def test_a_touch_alone_is_no_reset(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tailing, "_SETTLED", 0.0)
+    monkeypatch.setattr(followed, "_UNSETTLED", 0.0)
     tail = LineTail(file)
     tail.poll(AT_ONCE)
     for stamp in (1, 2):
@@ -56,6 +56,7 @@ def test_a_touch_alone_is_no_reset(file: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_error_is_a_state_that_passes_and_loses_nothing(
     file: Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str
 ) -> None:
+    os.utime(file)
     tail = LineTail(file)
     if call != "open":
         first = text(tail.poll(AT_ONCE))
@@ -67,12 +68,12 @@ def test_an_error_is_a_state_that_passes_and_loses_nothing(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(tailing.os, call, broken)
+        patch.setattr(followed.os, call, broken)
         assert tail.poll(AT_ONCE).touched == "error"
         assert tail.facts("a.log", "log", 1, more=False).state == "error"
         assert os.strerror(number) in tail.facts("a.log", "log", 1, more=False).message
         assert tail.poll(AT_ONCE).touched == "error"
-    tail._retry_at = 0.0
+    tail._file._retry_at = 0.0
     assert first + text(tail.poll(AT_ONCE)) == file.read_bytes()
     assert tail.facts("a.log", "log", 1, more=False).state == "live"
     tail.close()
@@ -80,17 +81,17 @@ def test_an_error_is_a_state_that_passes_and_loses_nothing(
 
 def test_the_pauses_between_tries_stay_short(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(tailing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(followed.time, "monotonic", lambda: now[0])
     tail = LineTail(file)
 
     def broken(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(tailing.os, "open", broken)
+    monkeypatch.setattr(followed.os, "open", broken)
     for _ in range(20):
-        now[0] = tail._retry_at
+        now[0] = tail._file._retry_at
         tail.poll(AT_ONCE)
-        assert 0 < tail._retry_at - now[0] <= 4.0
+        assert 0 < tail._file._retry_at - now[0] <= 4.0
 
 
 def test_an_idle_look_reads_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +101,7 @@ def test_an_idle_look_reads_nothing(file: Path, monkeypatch: pytest.MonkeyPatch)
     def forbidden(*_: object) -> bytes:
         raise AssertionError("an idle file was read")
 
-    monkeypatch.setattr(tailing.os, "pread", forbidden)
+    monkeypatch.setattr(followed.os, "pread", forbidden)
     assert tail.poll(AT_ONCE).touched == "same"
 
 
@@ -113,12 +114,13 @@ def test_what_is_no_regular_file_is_never_waited_for(tmp_path: Path) -> None:
 
 def test_on_a_network_file_system_the_size_is_not_believed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attributes that lag behind the data, as an NFS client's cache gives them."""
-    monkeypatch.setattr(tailing, "is_remote", lambda path: True)
+    monkeypatch.setattr(followed, "is_remote", lambda path: True)
+    os.utime(file)
     tail = LineTail(file)
     tail.poll(AT_ONCE)
     old, real, known = file.stat(), Path.stat, os.fstat
     with file.open("ab") as out:
         out.write(b"more\n")
     monkeypatch.setattr(Path, "stat", lambda self, **kw: old if self == file else real(self, **kw))
-    monkeypatch.setattr(tailing.os, "fstat", lambda fd: old if known(fd).st_ino == old.st_ino else known(fd))
+    monkeypatch.setattr(followed.os, "fstat", lambda fd: old if known(fd).st_ino == old.st_ino else known(fd))
     assert text(tail.poll(AT_ONCE)) == b"more\n"
