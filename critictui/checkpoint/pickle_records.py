@@ -16,6 +16,10 @@ MAX_BYTES = 64 << 20
 """Of one pickle: a 7B model's is under 0.5 MB."""
 MAX_OPCODES = 6_000_000
 """About five seconds; 35,000 sharded tensors."""
+_MOST_WAITING = 300_000
+"""Values on the stacks at once: pickle hands items over in batches of a thousand."""
+_LOOK = 1 << 16
+"""Steps from one look at the stacks to the next."""
 
 _TENSOR_FUNCTIONS = frozenset(
     {
@@ -172,7 +176,9 @@ _f64 = struct.Struct(">d").unpack_from
 def _run(m: _Machine, data: bytes) -> object:  # noqa: C901 - one opcode a branch, the commonest first
     pos = 0
     memo = m.memo
-    for _ in range(MAX_OPCODES):
+    for step in range(MAX_OPCODES):
+        if step % _LOOK == 0 and len(m.stack) + len(m.marks) + sum(map(len, m.marks)) > _MOST_WAITING:
+            raise m.refuse("its pickle piles up more values than any state dict")
         op = data[pos]
         pos += 1
         stack = m.stack

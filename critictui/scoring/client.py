@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 from critictui.errors import JobFailedError
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.last_lines import TAIL_BYTES, last_lines
+from critictui.scoring.offspring import NAME, end_marked, new_mark
 from critictui.scoring.protocol import LARGEST, LENGTH, ProtocolError, frame, job_to_json, message_from_json, unframe
 
 HEARTBEAT_SECONDS = 120.0
@@ -43,9 +44,9 @@ class Patience:
 class Worker:
     """A worker process, from its start to its end; it does one job."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, mark: str) -> None:
         """Use `start`."""
-        self._process, self._channel = process, channel
+        self._process, self._channel, self._mark = process, channel, mark
         self._tail = _Tail()
         self._draining = asyncio.create_task(self._tail.drain(process))
 
@@ -56,8 +57,10 @@ class Worker:
         command: a worker other than ours, for tests; it gets `--channel FD --parent PID`. Raises OSError.
         """
         ours, theirs = socket.socketpair()
+        mark = new_mark()
         try:
-            return cls(await _start(theirs, [*worker_command(theirs.fileno(), command), *(["--early"] * early)]), ours)
+            words = [*worker_command(theirs.fileno(), command), *(["--early"] * early)]
+            return cls(await _start(theirs, words, mark), ours, mark)
         except OSError:
             ours.close()
             raise
@@ -91,7 +94,7 @@ class Worker:
 
     async def end(self, grace: float = GRACE_SECONDS) -> None:
         """End it and all that it started; a cancelled caller waits for that too."""
-        ended = asyncio.create_task(_end(self._process, grace))
+        ended = asyncio.create_task(_end(self._process, grace, self._mark))
         try:
             await asyncio.shield(ended)
         except asyncio.CancelledError:
@@ -134,7 +137,7 @@ def run_job_sync(job: Job, on_message: Callable[[JobMessage], None] = lambda _: 
     return asyncio.run(run_job(job, on_message))
 
 
-async def _start(channel: socket.socket, command: Sequence[str]) -> asyncio.subprocess.Process:
+async def _start(channel: socket.socket, command: Sequence[str], mark: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *command,
         pass_fds=(channel.fileno(),),
@@ -142,7 +145,7 @@ async def _start(channel: socket.socket, command: Sequence[str]) -> asyncio.subp
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        env=worker_environment(),
+        env={**worker_environment(), NAME: mark},
     )
 
 
@@ -276,8 +279,11 @@ def _death(status: int | None, cut: str) -> Failed:
     return Failed("crashed", f"the worker died: {name} (signal {-status}){hint}")
 
 
-async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
-    """End the worker's whole group: politely, then for good. Reaped unless the kernel itself holds on to it."""
+async def _end(process: asyncio.subprocess.Process, grace: float, mark: str) -> None:
+    """End the worker's whole group: politely, then for good; then what left the group.
+
+    Reaped unless the kernel itself holds on to it.
+    """
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
@@ -285,6 +291,7 @@ async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
     _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), grace)
+    await asyncio.to_thread(end_marked, mark)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from critictui.scoring.fixed_set import FixedPrompt, FixedSet, Message, Response
 from critictui.scoring.recipe import ScoringError
@@ -73,6 +73,8 @@ def read_fixed_set(
     if not prompts:
         first = f"; {complaints.kept[0]}" if complaints.kept else ""
         raise ScoringError(f"{path}: no usable row in it{first}")
+    if _opened(path)[1] != digest:
+        raise ScoringError(f"{path}: changed while it was read; wait until it is written, then score again")
     return FixedSet(
         path=str(path),
         sha256=digest,
@@ -124,9 +126,15 @@ def look_at_set(path: Path, columns: Mapping[str, str] | None = None) -> str:
 
 def _look_at_pt(path: Path) -> None:
     try:
+        last = b""
         with zipfile.ZipFile(path) as archive:
-            name = next((n for n in archive.namelist() if n.endswith("/data.pkl")), "")
-            last = archive.read(name)[-2:] if name else b""
+            names = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
+            if names and names[0].compress_type != zipfile.ZIP_STORED:
+                raise ScoringError(f"{path}: a compressed archive, as torch.save writes none; not read. Save it again")
+            if names:
+                with archive.open(names[0]) as file:  # to its end, for its CRC
+                    while piece := file.read(1 << 20):
+                        last = (last + piece)[-2:]
     except (OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ScoringError(f"{path}: a cut or damaged .pt archive ({error!s:.80}); copy it again") from None
     if not last or last in _ENDS_OF_DICTS:
@@ -311,11 +319,24 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, object]]:
         file = parquet.ParquetFile(str(path), memory_map=False)
         number = 0
         for batch in file.iter_batches(batch_size=256):
-            for row in batch.to_pylist():
+            for row in rows_of_batch(batch):
                 number += 1
                 yield f"row {number}", row
     except (OSError, arrow.ArrowException, ValueError) as error:
         raise ScoringError(f"{path}: not a whole parquet file ({error!s:.120})") from None
+
+
+def rows_of_batch(batch: Any) -> Iterator[object]:
+    """A record batch's rows as dicts; RowError in place of one that is too long, which is never copied."""
+    if batch.nbytes <= LARGEST_LINE:
+        yield from batch.to_pylist()
+        return
+    for at in range(batch.num_rows):
+        one = batch.slice(at, 1)
+        if one.nbytes > LARGEST_LINE:
+            yield RowError(f"longer than {LARGEST_LINE >> 20} MiB")
+        else:
+            yield from one.to_pylist()
 
 
 def _pt_rows(path: Path, load_pt: Callable[[Path], object] | None) -> Iterator[tuple[str, object]]:

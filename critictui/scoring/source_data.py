@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from critictui.scoring.fixed_set import Message, Response
-from critictui.scoring.read_set import MOST_LOOKED_AT, Complaints, json_lines, sha256_of
+from critictui.scoring.read_set import MOST_LOOKED_AT, Complaints, json_lines, rows_of_batch, sha256_of
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.row_values import RowError, as_plain, as_prompt, as_response_text
 from critictui.scoring.rows import pyarrow
@@ -177,7 +177,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> tuple[int, Pick]:
             for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
                 for index in range(at, at + batch.num_rows):
                     if index in indices:
-                        found[index] = batch.slice(index - at, 1).to_pylist()[0]
+                        (found[index],) = rows_of_batch(batch.slice(index - at, 1))
                 at += batch.num_rows
         except (OSError, arrow.ArrowException) as error:
             raise ScoringError(f"{path}: damaged parquet file ({error!s:.120})") from None

@@ -11,7 +11,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
+from critictui.checkpoint.checkpoint import VanishedError
+from critictui.checkpoint.find import find_checkpoints
 from critictui.errors import InputError
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.protocol import LENGTH, ProtocolError, frame, job_from_json, message_to_json, unframe
@@ -137,9 +140,10 @@ def answer_for(job: Job, tell: Callable[[Progress], None]) -> Finished | Failed:
         if error.args == (job.kind,):
             return Failed("refused", f"this version has no job of kind {job.kind!r}")
         return _unexpected(error)
+    except VanishedError as error:
+        return Failed("vanished", f"{error}{next_best(job)}")
     except InputError as error:
-        vanished = type(error).__name__ == "VanishedError"
-        return Failed("vanished" if vanished else "refused", str(error))
+        return Failed("refused", str(error))
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
         if name in _EXTRA:
@@ -154,6 +158,15 @@ def answer_for(job: Job, tell: Callable[[Progress], None]) -> Finished | Failed:
         if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error):
             return Failed("memory", str(error).partition("\n")[0])
         return _unexpected(error)
+
+
+def next_best(job: Job) -> str:
+    """What may be scored instead of a checkpoint that went away: the run's newest complete one, in words."""
+    if not job.run_dir:
+        return ""
+    found = find_checkpoints(Path(job.run_dir))
+    newest = next((c for c in found if c.state == "complete" and str(c.path) != job.checkpoint), None)
+    return "" if newest is None else f"; the newest complete one is {newest.path}"
 
 
 def _unexpected(error: BaseException) -> Failed:

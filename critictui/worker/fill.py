@@ -7,7 +7,6 @@ destination plus one buffer of `CHUNK` bytes a thread.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import mmap
 import os
@@ -24,12 +23,11 @@ from torch import Tensor
 from critictui.checkpoint.checkpoint import CheckpointError
 from critictui.checkpoint.stored import ITEM_SIZE, Piece, StoredTensor
 from critictui.checkpoint.weights import Weights, reading
+from critictui.worker.page_cache import forget, is_cold
 
 CHUNK = 4 << 20
 """Bytes a read: large enough that a call costs nothing, small enough that the cast finds them in the cache."""
 _ALIGN = 64
-_CACHESTAT = 451
-"""The system call's number, the same on every architecture since Linux 6.5."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,13 +90,13 @@ def fill_tensors(
 
     stop: asked between chunks; once it says so, the rest is left unread.
     Raises CheckpointError where a file ends early, or a chunk holds values that are not finite or (in a matrix of the
-    layers) nothing but zeros.
+    layers) nothing but zeros. What this alone brings into the page cache is given up chunk by chunk.
     """
     total = sum(fill.stored.nbytes for fill in fills) or 1
-    cold = [fd for fd in weights.fds if not _cached(fd)]
+    cold = frozenset(fd for fd in weights.fds if is_cold(fd))
     runs = [run for fill in fills for run in _runs(fill)]
     on_gpu = any(fill.target.device.type == "cuda" for fill in fills)
-    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop)
+    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop, cold)
     count = threads or max(1, min(8, os.cpu_count() or 1))
     lanes = _Lanes(runs, count)
     intra = torch.get_num_threads()
@@ -112,9 +110,9 @@ def fill_tensors(
         reader.stopped = True
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(intra)
+        for fd in cold:  # what read-ahead brought, and pages that two chunks share
+            forget(fd)
     reader.finish()
-    for fd in cold:  # what we alone brought into the page cache goes, so that training's own pages stay
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     progress(1.0)
 
 
@@ -183,9 +181,15 @@ class _Reader:
     _pinned = False
 
     def __init__(
-        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
+        self,
+        weights: Weights,
+        progress: Callable[[float], None],
+        total: int,
+        stop: Callable[[], bool],
+        cold: frozenset[int],
     ) -> None:
         self.stopped = False
+        self._cold = cold
         self._stop = stop
         self._weights = weights
         self._progress = progress
@@ -236,6 +240,8 @@ class _Reader:
                 if got == 0:
                     raise CheckpointError(f"{path}: cut short in {run.fill.stored.name}; copy the file again")
                 at += got
+        if self._weights.fds[run.file] in self._cold:
+            forget(self._weights.fds[run.file], run.offset, len(into))
 
 
 class _GpuReader(_Reader):
@@ -247,9 +253,14 @@ class _GpuReader(_Reader):
     _pinned = True
 
     def __init__(
-        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
+        self,
+        weights: Weights,
+        progress: Callable[[float], None],
+        total: int,
+        stop: Callable[[], bool],
+        cold: frozenset[int],
     ) -> None:
-        super().__init__(weights, progress, total, stop)
+        super().__init__(weights, progress, total, stop, cold)
         self._sums: list[tuple[_Run, Tensor]] = []
 
     def _read(self, run: _Run) -> None:
@@ -298,21 +309,3 @@ def _check(chunk: Tensor, stored: StoredTensor, weights: Weights) -> None:
         raise CheckpointError(
             f"{weights.path}: {stored.name}: {chunk.numel()} values in a row are 0; the weights are damaged"
         )
-
-
-class _Range(ctypes.Structure):
-    _fields_ = (("offset", ctypes.c_uint64), ("length", ctypes.c_uint64))
-
-
-class _CacheStat(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("cache", "dirty", "writeback", "evicted", "recently_evicted"))
-
-
-def _cached(fd: int) -> bool:
-    """Whether most of a file is in the page cache already; True where the kernel cannot say (before Linux 6.5)."""
-    size = os.fstat(fd).st_size
-    found = _CacheStat()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_CACHESTAT, fd, ctypes.byref(_Range(0, 0)), ctypes.byref(found), 0) != 0:
-        return True
-    return bool(found.cache * mmap.PAGESIZE * 2 >= size)

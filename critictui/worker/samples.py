@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ import numpy as np
 import torch
 
 from critictui.scoring.recipe import ScoringError
+from critictui.worker.read_pt import PlainError, load_plain
 from critictui.worker.tokens import Ids
 
-_LARGEST = 8 << 30
 _MOST = 4096
 """Responses replayed at most: enough to tell recipes apart, and bounded work for a full dump of a run."""
 
@@ -57,16 +56,14 @@ def read_samples(path: Path) -> Samples:
     Archives are read with `weights_only=True`, so that no code in them can run.
     """
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ScoringError(f"{path}: larger than 8 GiB; save some hundred responses, as replay needs no more")
         if path.suffix in {".jsonl", ".json"}:
             return _rollout(path)
-        value = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        value = load_plain(path)
     except OSError as error:
         raise ScoringError(f"{path}: cannot be read ({error.strerror}); pass the file that training saved") from error
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except PlainError as error:
         raise ScoringError(
-            f"{path}: no archive of plain tensors and lists ({error!s:.120}); nothing was loaded"
+            f"{path}: no archive of plain tensors and lists ({error}); save some hundred responses as such"
         ) from error
     if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
         value = {key: [row.get(key) for row in value] for key in value[0]}
