@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import platformdirs
+from critictui.places import config_dir
 
 Threshold = float | int | bool | str
 
@@ -125,7 +125,7 @@ _LARGEST_FILE = 1 << 20
 
 def user_config_path() -> Path:
     """`~/.config/critictui/config.toml`, or where the platform keeps such files."""
-    return platformdirs.user_config_path("critictui") / "config.toml"
+    return config_dir() / "config.toml"
 
 
 def load_config(

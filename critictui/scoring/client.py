@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from critictui.errors import JobFailedError
+from critictui.places import cache_dir
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.last_lines import TAIL_BYTES, last_lines
 from critictui.scoring.offspring import NAME, end_marked, new_mark
@@ -174,7 +173,7 @@ def worker_environment() -> dict[str, str]:
     if environment.get("PYTHONDONTWRITEBYTECODE") and not all(map(_compiled, ("torch", "transformers"))):
         # a container that keeps no bytecode would compile a million lines for every score: it is kept beside our state
         del environment["PYTHONDONTWRITEBYTECODE"]
-        environment.setdefault("PYTHONPYCACHEPREFIX", str(user_cache_path("critictui") / "bytecode"))
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(cache_dir() / "bytecode"))
     return environment
 
 

@@ -13,6 +13,7 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError
 from critictui.checkpoint.find import resolve_target
 from critictui.config import Config
 from critictui.durations import duration
+from critictui.places import expanded
 from critictui.scoring import memory
 from critictui.scoring.jobs import Failed, Finished, Job
 from critictui.scoring.read_set import look_at_set
@@ -116,7 +117,7 @@ def order_score(
 
 def tokenizer_of(run_dir: Path, config: Config) -> Path | None:
     """The folder of the configured tokenizer, which stands in for a checkpoint's own."""
-    return run_dir / Path(config.tokenizer).expanduser() if config.tokenizer else None
+    return run_dir / expanded(config.tokenizer) if config.tokenizer else None
 
 
 def reading_options(run_dir: Path, config: Config) -> dict[str, object]:
@@ -167,7 +168,7 @@ def find_fixed_set(run_dir: Path, config: Config, given: Path | None = None) -> 
 def _configured(run_dir: Path, config: Config) -> Path | None:
     if not config.fixed_set:
         return None
-    given = Path(config.fixed_set).expanduser()
+    given = expanded(config.fixed_set)
     return given if given.is_absolute() else run_dir / given
 
 

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Literal
 
 from critictui.errors import InputError
+from critictui.places import expanded
 
 
 class ScoringError(InputError):
@@ -110,7 +110,7 @@ def with_template_read(recipe: Recipe) -> Recipe:
         return recipe
     where, text = "recipe: chat_template", given
     if "{" not in given and "\n" not in given:
-        path = Path(given).expanduser()
+        path = expanded(given)
         where = str(path)
         try:
             if path.stat().st_size > _LARGEST_TEMPLATE:

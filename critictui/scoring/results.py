@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from critictui.places import state_home
 from critictui.scoring.recipe import ScoringError
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.result_json import at, dumps, result_from_json, result_to_json
@@ -51,9 +50,7 @@ def state_dir(run_dir: Path) -> Path:
     resolved = Path(os.path.abspath(run_dir))  # noqa: PTH100  (resolve() would ask a dead NFS mount)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", resolved.name)[:60] or "run"
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:10]
-    home = os.environ.get("XDG_STATE_HOME")
-    base = Path(home) / "critictui" if home else platformdirs.user_state_path("critictui")
-    return base / f"{name}-{digest}"
+    return state_home() / f"{name}-{digest}"
 
 
 def scores_dirs(run_dir: Path) -> tuple[Path, Path]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import platformdirs
+from critictui.places import state_home
 
 SCHEMA = 1
 _LARGEST = 1 << 20
 _MOST_PINS = 200
 _LONGEST_TAG = 4096
+_TEMPORARY = ".tmp"
+_LEFTOVER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class ScreenState:
 def state_path(target: Path) -> Path:
     """The file for one watched path; watching it by another name finds the same file."""
     identity = hashlib.sha256(os.fsencode(target.resolve())).hexdigest()[:16]
-    return platformdirs.user_state_path("critictui") / "screens" / f"{identity}.json"
+    return state_home() / "screens" / f"{identity}.json"
 
 
 def load_state(path: Path) -> tuple[ScreenState, str]:
@@ -67,15 +71,28 @@ def save_state(path: Path, state: ScreenState) -> str:
     if problem:
         return problem
     text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        _clean(path.parent)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         return f"{path}: the screen's state is not kept ({error.strerror or error})"
     return ""
+
+
+def _clean(folder: Path) -> None:
+    """Remove what writers left behind that died before they were through."""
+    for file in folder.glob(f"*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > _LEFTOVER_SECONDS:
+                file.unlink()
 
 
 def _checked(raw: dict[str, object]) -> ScreenState:

@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from critictui.places import config_dir
 from critictui.run.text import sanitise_line
 
 DEFAULT_THEME = "critic-dark"
@@ -64,7 +64,7 @@ def bundled_dir() -> Path:
 
 def user_themes_dir() -> Path:
     """`~/.config/critictui/themes`, or where the platform keeps such files."""
-    return platformdirs.user_config_path("critictui") / "themes"
+    return config_dir() / "themes"
 
 
 def _files(folder: Path, notices: list[str]) -> Iterator[Path]:
