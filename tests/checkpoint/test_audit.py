@@ -234,6 +234,7 @@ def test_a_flipped_bit_in_a_small_tensor_of_a_shard_fails_its_crc(tmp_path: Path
     assert "CRC" in problem[1]
 
 
+@pytest.mark.fault("C02")
 def test_shards_of_two_runs_in_one_folder_are_found_out(tmp_path: Path, forms: ModuleType) -> None:
     one = forms.write_verl(tmp_path / "a", 1, forms.weights())
     other = forms.weights(head="v_head.summary")
@@ -287,6 +288,7 @@ def test_something_in_the_state_dict_that_is_no_tensor_is_named(tmp_path: Path, 
     assert audit(tmp_path).problems[0][0] == "weights-damaged"
 
 
+@pytest.mark.fault("C02")
 def test_an_audit_of_a_deleted_checkpoint_is_a_vanished_error(tmp_path: Path, forms: ModuleType) -> None:
     checkpoint = describe(forms.write_verl(tmp_path, 1, forms.weights()))
     before = identity(checkpoint)

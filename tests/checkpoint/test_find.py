@@ -90,6 +90,7 @@ def test_a_step_that_is_marked_as_done_but_lacks_a_shard_is_incomplete(tmp_path:
     assert (found.state, found.reason) == ("incomplete", "rank 0 of 2 is missing")
 
 
+@pytest.mark.fault("C02")
 def test_shards_of_two_world_sizes_are_never_mixed(tmp_path: Path, pristine: Path) -> None:
     critic = step(tmp_path, 20, pristine)
     shutil.copy(critic / "model_world_size_2_rank_0.pt", critic / "model_world_size_4_rank_0.pt")
@@ -97,6 +98,7 @@ def test_shards_of_two_world_sizes_are_never_mixed(tmp_path: Path, pristine: Pat
     assert (found.state, "2 and 4" in found.reason) == ("unreadable", True)
 
 
+@pytest.mark.fault("C02")
 def test_a_deleted_checkpoint_is_remembered(tmp_path: Path, pristine: Path) -> None:
     for number in (10, 20):
         step(tmp_path, number, pristine)

@@ -37,6 +37,7 @@ class _Runs:
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.fault("C06")
 def test_a_pickle_that_calls_os_system_is_refused_by_name_and_runs_nothing(tmp_path: Path, protocol: int) -> None:
     canary = tmp_path / "canary"
     with pytest.raises(CheckpointError, match=r"posix\.system"):
@@ -62,6 +63,7 @@ def test_getattr_gives_nothing_but_a_process_groups_state(attribute: str) -> Non
         load_records(b"\x80\x02c__builtin__\ngetattr\n" + call, "shard.pt")
 
 
+@pytest.mark.fault("C08")
 def test_a_memo_index_of_four_billion_allocates_nothing() -> None:
     tracemalloc.start()
     assert load_records(b"\x80\x02Nr\xff\xff\xff\xff.", "x") is None
@@ -70,6 +72,7 @@ def test_a_memo_index_of_four_billion_allocates_nothing() -> None:
     assert peak < 1 << 20
 
 
+@pytest.mark.fault("C08")
 def test_a_string_longer_than_the_pickle_is_damage_and_not_an_allocation() -> None:
     for opcode in (b"X\xff\xff\xff\x7f", b"\x8d\xff\xff\xff\xff\xff\xff\x00\x00"):
         with pytest.raises(CheckpointError, match="damaged"):
@@ -87,6 +90,7 @@ def test_opcodes_that_no_state_dict_needs_are_refused() -> None:
             load_records(b"\x80\x02" + opcode + b".", "x")
 
 
+@pytest.mark.fault("C08")
 def test_a_pickle_nested_a_million_deep_neither_crashes_nor_recurses() -> None:
     value: object = load_records(b"\x80\x02)" + b"\x85" * 1_000_000 + b".", "x")
     for _ in range(1_000_000):

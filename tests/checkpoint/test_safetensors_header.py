@@ -70,11 +70,13 @@ def test_a_header_that_contradicts_itself_is_refused(tmp_path: Path, header: Any
         read(written(tmp_path / "x", header, b"\0" * size))
 
 
+@pytest.mark.fault("C08")
 def test_a_header_of_a_terabyte_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="claims a header"):
         read(written(tmp_path / "x", b"{}", length=1 << 40))
 
 
+@pytest.mark.fault("C08")
 def test_a_million_tensors_are_refused_before_they_are_parsed(tmp_path: Path) -> None:
     many = b"{" + b",".join(b'"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % i for i in range(250_000)) + b"}"
     with pytest.raises(CheckpointError, match="more tensors"):

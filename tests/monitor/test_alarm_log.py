@@ -61,6 +61,7 @@ def _record(folder: str, home: str) -> None:
         log.record([alert(n) for n in range(number + 1)])
 
 
+@pytest.mark.fault("O01")
 def test_two_processes_at_once_neither_double_nor_lose_a_line(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_record, args=(str(tmp_path), str(tmp_path / "s"))) for _ in range(2)]
@@ -73,6 +74,7 @@ def test_two_processes_at_once_neither_double_nor_lose_a_line(tmp_path: Path) ->
     assert sorted(keys) == sorted({alert(n).key for n in range(60)})
 
 
+@pytest.mark.fault("O03")
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AlarmLog(tmp_path)
     log.record([alert(1)])
@@ -111,6 +113,7 @@ def test_after_a_failure_it_waits_before_it_tries_again(tmp_path: Path, monkeypa
     assert "19 lines" in log.notice
 
 
+@pytest.mark.fault("O04")
 def test_a_run_that_cannot_be_written_in_gets_its_log_in_the_state_directory(tmp_path: Path, state_home: Path) -> None:
     (tmp_path / "critictui").write_text("a file where the folder should be")
     log = AlarmLog(tmp_path)
@@ -120,6 +123,7 @@ def test_a_run_that_cannot_be_written_in_gets_its_log_in_the_state_directory(tmp
     assert AlarmLog(tmp_path).record([alert(1)]) == []
 
 
+@pytest.mark.fault("O04")
 def test_a_run_whose_mode_forbids_writing_is_left_alone_by_root_too(tmp_path: Path, state_home: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o555)
@@ -136,6 +140,7 @@ def test_read_only_goes_there_at_once(tmp_path: Path, state_home: Path) -> None:
     assert not (tmp_path / "critictui").exists()
 
 
+@pytest.mark.fault("O02")
 def test_a_half_line_that_a_crash_left_is_closed_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "critictui" / "alarms.jsonl"
     path.parent.mkdir()

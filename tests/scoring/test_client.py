@@ -81,6 +81,7 @@ def test_a_good_worker_reports_and_finishes(worker: Callable[[str], list[str]]) 
         ("channel.sendall(struct.pack('>I', 500) + b'{'); channel.close(); sys.exit(3)", "in the middle of a message"),
     ],
 )
+@pytest.mark.fault("W03")
 def test_a_worker_that_breaks_is_a_crash_in_words(worker: Callable[[str], list[str]], source: str, said: str) -> None:
     outcome, _ = run(worker(f"progress()\n{source}"))
     assert isinstance(outcome, Failed)
@@ -88,6 +89,7 @@ def test_a_worker_that_breaks_is_a_crash_in_words(worker: Callable[[str], list[s
     assert said in outcome.message
 
 
+@pytest.mark.fault("W03")
 def test_a_gigabyte_of_errors_is_read_and_dropped_and_its_end_is_shown_safely(
     worker: Callable[[str], list[str]],
 ) -> None:
@@ -110,11 +112,13 @@ def test_a_gigabyte_of_errors_is_read_and_dropped_and_its_end_is_shown_safely(
     assert len(outcome.message) < 4000
 
 
+@pytest.mark.fault("W03")
 def test_what_is_printed_never_mixes_with_the_messages(worker: Callable[[str], list[str]]) -> None:
     outcome, _ = run(worker("print('{}' * 1000, flush=True); progress(); print('\\0' * 99); finish()"))
     assert isinstance(outcome, Finished)
 
 
+@pytest.mark.fault("W04")
 def test_a_silent_worker_that_ignores_terminate_is_ended(worker: Callable[[str], list[str]]) -> None:
     source = "signal.signal(signal.SIGTERM, signal.SIG_IGN); progress(phase=str(os.getpid())); time.sleep(600)"
     outcome, messages = run(worker(source), Patience(heartbeat=3.0, stall=60.0, grace=0.5))
@@ -124,6 +128,7 @@ def test_a_silent_worker_that_ignores_terminate_is_ended(worker: Callable[[str],
     assert gone(int(messages[0].phase))
 
 
+@pytest.mark.fault("W04")
 def test_a_stopped_worker_is_ended(worker: Callable[[str], list[str]]) -> None:
     source = "progress(phase=str(os.getpid())); os.kill(os.getpid(), signal.SIGSTOP)"
     outcome, messages = run(worker(source), Patience(heartbeat=3.0, stall=60.0, grace=0.5))
@@ -133,6 +138,7 @@ def test_a_stopped_worker_is_ended(worker: Callable[[str], list[str]]) -> None:
     assert gone(int(messages[0].phase))
 
 
+@pytest.mark.fault("W04")
 def test_a_worker_that_lives_but_gets_nowhere_is_ended(worker: Callable[[str], list[str]]) -> None:
     outcome, _ = run(worker("while True: progress(); time.sleep(0.02)"), Patience(heartbeat=20, stall=0.5, grace=1))
     assert isinstance(outcome, Failed)
@@ -141,6 +147,7 @@ def test_a_worker_that_lives_but_gets_nowhere_is_ended(worker: Callable[[str], l
 
 
 @pytest.mark.parametrize("end", ["finish()", "os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.fault("W04")
 def test_children_of_the_worker_end_with_it(worker: Callable[[str], list[str]], end: str) -> None:
     source = f"""
     child = os.fork()
@@ -196,6 +203,7 @@ def test_a_cancelled_task_ends_the_worker_too(worker: Callable[[str], list[str]]
     assert gone(asyncio.run(go()))
 
 
+@pytest.mark.fault("W01")
 def test_a_worker_that_cannot_be_started_is_a_failure_and_the_next_one_works(
     worker: Callable[[str], list[str]],
 ) -> None:
@@ -269,6 +277,7 @@ def children() -> set[int]:
     return found
 
 
+@pytest.mark.fault("W04")
 def test_no_descriptor_and_no_zombie_is_left(worker: Callable[[str], list[str]]) -> None:
     run(worker("finish()"))
     before = sum(1 for _ in Path("/proc/self/fd").iterdir())
@@ -319,6 +328,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 @pytest.mark.parametrize("source", [PARENT, PARENT_OF_AN_EARLY_ONE])
+@pytest.mark.fault("W07")
 def test_a_worker_dies_with_a_killed_parent(tmp_path: Path, source: str) -> None:
     pytest.importorskip("torch", reason="needs the extra [score]")
     fifo = tmp_path / "global_step_1"

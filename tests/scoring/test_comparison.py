@@ -85,6 +85,7 @@ def test_a_comparison_is_made_once_and_one_that_is_true_still_is_taken_from_the_
     assert sorted(read, key=str) == [15, 20]
 
 
+@pytest.mark.fault("C10")
 def test_another_recipe_or_precision_is_not_compared(score: Callable[..., ScoreResult]) -> None:
     score(10, 5)
     assert compared(score(20, 6, recipe=Recipe(pooling="last"))) is None

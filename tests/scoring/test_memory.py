@@ -45,12 +45,14 @@ def test_an_idle_gpu_has_room() -> None:
         (gpu(free=100, processes=1, peak=10), True, "there is room"),  # what is used now counts, if it is more
     ],
 )
+@pytest.mark.fault("W02")
 def test_a_gpu_in_use_is_refused_unless_its_highest_use_leaves_room(reading: GpuReading, ok: bool, said: str) -> None:
     room = judge(reading, NEED.gpu)
     assert room.ok == ok
     assert said in room.message
 
 
+@pytest.mark.fault("W02")
 def test_the_user_can_take_the_risk_but_not_beyond_what_is_free() -> None:
     assert judge(gpu(free=60, processes=1), NEED.gpu, share=True).ok
     assert not judge(gpu(free=20, processes=1), NEED.gpu, share=True).ok
@@ -68,6 +70,7 @@ def test_auto_takes_the_gpu_with_most_room_else_the_cpu_with_a_word() -> None:
     assert place("cpu", readings, NEED, host=ROOMY).device == "cpu"
 
 
+@pytest.mark.fault("W07")
 def test_the_cpu_is_refused_with_the_numbers_where_the_host_has_no_room() -> None:
     short = HostReading(64 * GIB, 30 * GIB)
     for device, readings in (("auto", (gpu(free=10, processes=1),)), ("auto", ()), ("cpu", (gpu(),))):
@@ -135,6 +138,7 @@ def test_a_gpu_that_was_asked_for_is_refused_with_its_numbers() -> None:
     assert "no such GPU" in place("cuda:3", (gpu(),), NEED).message
 
 
+@pytest.mark.fault("W01")
 def test_without_a_driver_there_is_no_gpu() -> None:
     assert all(isinstance(reading, GpuReading) for reading in memory.read_gpus())
 

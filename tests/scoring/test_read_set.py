@@ -122,6 +122,7 @@ def test_of_a_pt_file_the_first_look_takes_rows_and_no_dict(tmp_path: Path) -> N
             look_at_set(tmp_path / "bad.pt")
 
 
+@pytest.mark.fault("C09")
 def test_a_pt_file_without_torch_or_with_code_in_it_is_refused(tmp_path: Path) -> None:
     import pandas
 
@@ -195,6 +196,7 @@ def test_any_set_survives_writing_and_reading(
     assert list(read_fixed_set(path).prompts) == made
 
 
+@pytest.mark.fault("C09")
 def test_prompts_are_never_turned_into_text(tmp_path: Path) -> None:
     import pandas
 
@@ -227,6 +229,7 @@ BAD: list[tuple[object, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("C09")
 def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in [*ROWS, *(row for row, _ in BAD)]) + '\n{"prompt": "cut sh')
@@ -239,6 +242,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> None:
     assert "cut short" in found.problems[-1]
 
 
+@pytest.mark.fault("C09")
 def test_own_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> None:
     good = {"id": "1", "prompt": "p", "teacher": {"text": "t"}, "students": [{"text": "s"}]}
     rows: list[Any] = [
@@ -259,6 +263,7 @@ def test_own_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> N
     assert "there twice" in found.problems[0]
 
 
+@pytest.mark.fault("C09")
 def test_a_byte_order_mark_windows_line_ends_and_odd_separators_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     odd = {"prompt": "p\u2028\x85\x1c", "teacher_response": "t", "student_response": "s"}
@@ -280,6 +285,7 @@ def test_a_byte_order_mark_windows_line_ends_and_odd_separators_do_no_harm(tmp_p
         (b"\x00" * 100, "no usable row"),
     ],
 )
+@pytest.mark.fault("C09")
 def test_a_file_without_one_usable_row_is_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "broken.set"
     path.write_bytes(content)
@@ -294,6 +300,7 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         read_fixed_set(tmp_path)
 
 
+@pytest.mark.fault("C09")
 def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
     import pandas
 
@@ -305,6 +312,7 @@ def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
             read_fixed_set(tmp_path / "cut.parquet")
 
 
+@pytest.mark.fault("C09")
 def test_a_row_of_a_gigabyte_is_stepped_over_in_bounded_memory(tmp_path: Path) -> None:
     path = lines(tmp_path / "set.jsonl", ROWS)
     with path.open("ab") as file:
@@ -329,6 +337,7 @@ def test_columns_are_named_by_the_caller(tmp_path: Path) -> None:
         read_fixed_set(path, columns={"teacher": "good"})
 
 
+@pytest.mark.fault("C09")
 def test_an_old_pyarrow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow
 
@@ -338,6 +347,7 @@ def test_an_old_pyarrow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         read_fixed_set(tmp_path / "set.parquet")
 
 
+@pytest.mark.fault("O03")
 def test_another_writer_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "set.jsonl"
     item = FixedPrompt("1", "p", Response("t"), (Response("s"),))

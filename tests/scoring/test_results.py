@@ -100,6 +100,7 @@ def test_the_same_score_is_saved_once_and_another_of_its_name_beside_it(run: Pat
 
 
 @pytest.mark.parametrize("moment", [".parquet", ".json"])
+@pytest.mark.fault("O01")
 def test_an_equal_score_that_is_saved_in_between_is_not_saved_twice(
     run: Path, make_result: Make, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_an_equal_score_that_is_saved_in_between_is_not_saved_twice(
     assert len(list(first.parent.iterdir())) == 2
 
 
+@pytest.mark.fault("O02")
 def test_rows_of_a_writer_that_died_are_taken_when_they_are_these_and_left_alone_else(
     run: Path, make_result: Make
 ) -> None:
@@ -149,6 +151,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.fault("O01")
 def test_two_processes_that_save_at_once_lose_nothing(run: Path, make_result: Make, tmp_path: Path) -> None:
     result, _ = make_result()
     (tmp_path / "base.json").write_text(json.dumps(result_to_json(result)))
@@ -164,6 +167,7 @@ def test_two_processes_that_save_at_once_lose_nothing(run: Path, make_result: Ma
     assert not [p for p in (run / "critictui" / "scores").iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.fault("O04")
 def test_a_run_that_cannot_be_written_keeps_its_scores_in_the_state_directory(
     run: Path, make_result: Make, tmp_path: Path
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_run_that_cannot_be_written_keeps_its_scores_in_the_state_directory(
     assert [r.path for r in ResultsFolder(run).poll()] == [path]
 
 
+@pytest.mark.fault("O04")
 def test_read_only_writes_nothing_into_the_run(run: Path, make_result: Make) -> None:
     result, rows = make_result()
     save_result(run, result, rows, read_only=True)
@@ -184,6 +189,7 @@ def test_read_only_writes_nothing_into_the_run(run: Path, make_result: Make) -> 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
 @pytest.mark.parametrize("where", ["write", "fsync", "link"])
+@pytest.mark.fault("O03")
 def test_a_full_disk_leaves_no_half_file_and_the_score_can_be_saved_later(
     run: Path, make_result: Make, monkeypatch: pytest.MonkeyPatch, number: int, where: str
 ) -> None:
@@ -225,6 +231,7 @@ def test_a_file_system_without_hard_links_still_never_overwrites(
     assert len(ResultsFolder(run).poll()) == 2
 
 
+@pytest.mark.fault("O02")
 def test_leftovers_of_a_crash_are_ignored_and_cleaned_after_an_age(run: Path, make_result: Make) -> None:
     result, rows = make_result()
     folder = save_result(run, result, rows).parent
@@ -240,6 +247,7 @@ def test_leftovers_of_a_crash_are_ignored_and_cleaned_after_an_age(run: Path, ma
     assert fresh.exists()
 
 
+@pytest.mark.fault("O06")
 def test_what_is_no_result_is_named_and_never_deleted(run: Path, make_result: Make) -> None:
     result, rows = make_result()
     folder = save_result(run, result, rows).parent
@@ -291,6 +299,7 @@ def test_polling_reads_only_what_is_new(run: Path, make_result: Make, monkeypatc
     assert [r.step for r in reader.poll()] == [0, 1, 2, 4, 9]
 
 
+@pytest.mark.fault("C10")
 def test_results_of_other_sets_or_recipes_are_other_series(make_result: Make) -> None:
     from critictui.scoring.recipe import Recipe
 
@@ -303,6 +312,7 @@ def test_results_of_other_sets_or_recipes_are_other_series(make_result: Make) ->
     assert moved.series == base.series
 
 
+@pytest.mark.fault("C10")
 def test_results_of_another_tokenizer_template_or_precision_are_another_series_of_another_name(
     make_result: Make,
 ) -> None:

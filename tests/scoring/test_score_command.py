@@ -61,6 +61,7 @@ def test_score_prints_the_contract_alone_and_saves_it_in_the_run(demo_copy: Call
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.fault("O03")
 def test_a_score_that_no_disk_took_is_printed_with_where_it_could_be_and_status_three(
     demo_copy: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -262,6 +263,7 @@ def test_an_order_says_where_how_long_and_what_is_done_already(demo_copy: Callab
     assert already_scored(other) is None
 
 
+@pytest.mark.fault("W02")
 def test_a_gpu_that_training_needs_is_refused_with_its_numbers(demo_run: Callable[..., Path]) -> None:
     run = demo_run("healthy")
     config = Config(device="cuda:0", fixed_set="fixed_set.jsonl")

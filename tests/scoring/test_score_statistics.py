@@ -24,6 +24,7 @@ groups = st.lists(st.tuples(scores, st.lists(scores, min_size=1, max_size=4)), m
 
 @given(groups)
 @settings(max_examples=60, deadline=None)
+@pytest.mark.fault("C11")
 def test_accuracy_counts_what_a_loop_counts(make_rows: Callable[..., list[ResponseRow]], made: list) -> None:
     pairs = statistics.pairs_of(make_rows(made))
     every = [(t, s) for t, students in made for s in students if math.isfinite(t) and math.isfinite(s)]
@@ -190,6 +191,7 @@ def test_shorter_wins_knows_nothing_but_length(make_rows: Callable[..., list[Res
     assert math.isnan(statistics.shorter_wins(statistics.pairs_of(make_rows([(0, [1])]))))
 
 
+@pytest.mark.fault("C11")
 def test_a_summary_weighs_pairs_and_says_what_is_in_doubt(
     make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
 ) -> None:

@@ -211,6 +211,7 @@ def test_a_config_that_cannot_be_is_refused(tmp_path: Path, forms: ModuleType, v
         load_critic(path)
 
 
+@pytest.mark.fault("C06")
 def test_code_in_the_checkpoint_is_never_run_however_the_config_asks_for_it(tmp_path: Path, forms: ModuleType) -> None:
     canary = tmp_path / "canary"
     trap = f"open({str(canary)!r}, 'w').close()\nclass X: pass\n"
@@ -249,6 +250,7 @@ def test_the_tokenizer_comes_from_beside_the_weights_and_is_taken_as_it_stands(
     assert tokenizer.chat_template == "x"
 
 
+@pytest.mark.fault("C06")
 def test_a_tokenizer_that_is_missing_broken_or_another_models_is_refused_by_its_file(
     tmp_path: Path, forms: ModuleType
 ) -> None:
@@ -292,6 +294,7 @@ def vanish(path: Path, at: str, monkeypatch: pytest.MonkeyPatch, act: Any) -> No
 @pytest.mark.parametrize(
     "at", ["audit_opened", "read_config", "build_backbone", "open_weights", "fill_tensors", "_head"]
 )
+@pytest.mark.fault("C02")
 def test_a_checkpoint_that_is_removed_at_any_point_of_the_load_is_said_to_be(
     tmp_path: Path, forms: ModuleType, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -303,6 +306,7 @@ def test_a_checkpoint_that_is_removed_at_any_point_of_the_load_is_said_to_be(
 
 
 @pytest.mark.parametrize("at", ["audit_opened", "build_backbone", "open_weights", "fill_tensors", "_head"])
+@pytest.mark.fault("C02")
 def test_a_checkpoint_that_is_replaced_during_the_load_is_never_mixed(
     tmp_path: Path, forms: ModuleType, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -318,6 +322,7 @@ def test_a_checkpoint_that_is_replaced_during_the_load_is_never_mixed(
         load_critic(resolve_target(path))
 
 
+@pytest.mark.fault("C03")
 def test_a_file_truncated_while_it_is_read_is_a_message_and_not_a_signal(
     tmp_path: Path, forms: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

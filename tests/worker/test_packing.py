@@ -184,6 +184,7 @@ def test_attention_by_segment_is_attention_under_the_mask(window: int | None, so
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.fault("W02")
 def test_rows_are_halved_until_they_fit(critic: Critic, fixed_set: FixedSet) -> None:
     expected, _ = score.score_critic(critic, fixed_set, Recipe())
     inner = critic.backbone.forward

@@ -368,6 +368,7 @@ def test_a_score_knows_its_tokenizer_and_template_and_warns_of_another_template_
     assert not any("template" in w for w in plain.warnings)
 
 
+@pytest.mark.fault("C11")
 def test_long_prompts_are_cut_on_the_left_and_long_responses_on_the_right(critic: Critic, tokenizer: Any) -> None:
     recipe = Recipe(max_prompt_tokens=6, max_response_tokens=2)
     fixed_set = one("alpha beta gamma delta", Response("river stone light proof"), Response("river"))
@@ -418,6 +419,7 @@ def test_chat_messages_and_a_template_of_the_recipe(critic: Critic, tokenizer: A
         prompt_ids(tokenizer, "alpha", "{{ messages[5].content.strip() }}")
 
 
+@pytest.mark.fault("C06")
 def test_a_tokenizer_without_a_template_is_refused_by_name(critic: Critic, tokenizer: Any) -> None:
     import copy
 
@@ -428,6 +430,7 @@ def test_a_tokenizer_without_a_template_is_refused_by_name(critic: Critic, token
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.fault("C11")
 def test_no_tokens_no_numbers_and_all_equal_are_said(critic: Critic) -> None:
     fixed_set = one("alpha", Response("river"), Response(""), Response("stone"))
     result, rows = score.score_critic(critic, fixed_set, Recipe())
@@ -506,6 +509,7 @@ def test_the_job_saves_what_it_found_and_compares_with_the_last_checkpoint(
     assert already_scored(order) is None
 
 
+@pytest.mark.fault("C02")
 def test_a_checkpoint_that_changes_while_it_is_scored_gives_no_score(
     demo_copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -532,6 +536,7 @@ def test_a_checkpoint_that_changes_while_it_is_scored_gives_no_score(
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "chat_template.jinja", "config.json"])
+@pytest.mark.fault("C10")
 def test_what_is_changed_beside_the_weights_during_a_score_is_noticed(
     demo_copy: Callable[..., Path], file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,6 +569,7 @@ def test_what_is_changed_beside_the_weights_during_a_score_is_noticed(
     assert ResultsFolder(run).poll() == ()
 
 
+@pytest.mark.fault("C02")
 def test_a_checkpoint_that_goes_away_ends_its_score_at_once(
     demo_copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -357,6 +357,7 @@ async def test_progress_is_on_the_line_and_the_dashboard_stays_usable(
     assert gone(process)
 
 
+@pytest.mark.fault("W06")
 async def test_mashing_e_is_harmless(case: Case, showing: Showing, worker: Worker, tmp_path: Path) -> None:
     async with showing(case.snapshot, (120, 30)) as pilot:
         app = app_of(pilot)
@@ -375,6 +376,7 @@ async def test_mashing_e_is_harmless(case: Case, showing: Showing, worker: Worke
     assert len(ran(tmp_path)) == 1
 
 
+@pytest.mark.fault("W06")
 async def test_one_waits_a_third_is_not_taken_and_the_next_follows(
     case: Case, showing: Showing, worker: Worker, tmp_path: Path
 ) -> None:
@@ -397,6 +399,7 @@ async def test_one_waits_a_third_is_not_taken_and_the_next_follows(
         await until(pilot, lambda: bench.running is None)
 
 
+@pytest.mark.fault("W06")
 async def test_quitting_ends_the_worker(
     case: Case, make_app: Callable[..., CriticApp], worker: Worker, tmp_path: Path
 ) -> None:
@@ -502,6 +505,7 @@ async def test_a_job_that_is_not_taken_is_said_in_one_line(
         (r"sys.stderr.write('\x1b[31mboom\x1b[0m [bold]x[/]'); sys.stderr.flush(); os._exit(3)", "exit status 3"),
     ],
 )
+@pytest.mark.fault("W03")
 async def test_a_failure_is_said_and_the_next_e_works(
     source: str, said: str, case: Case, showing: Showing, text_of: TextOf, worker: Worker, settle: Settle
 ) -> None:
@@ -548,6 +552,7 @@ async def test_a_good_score_is_said_in_words_and_the_monitor_is_woken(
         assert ("wake",) in app.monitor.calls  # type: ignore[union-attr]
 
 
+@pytest.mark.fault("O03")
 async def test_a_score_that_no_disk_takes_is_kept_shown_and_saved_later(
     case: Case, showing: Showing, worker: Worker, text_of: TextOf, settle: Settle
 ) -> None:
