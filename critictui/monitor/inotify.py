@@ -45,7 +45,11 @@ class Inotify:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         self._ring = ring
-        self._stop, self._stopped = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._stop, self._stopped = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(self._descriptor)
+            raise
         self._thread = threading.Thread(target=self._listen, name="critictui-inotify", daemon=True)
         self._thread.start()
 

@@ -13,7 +13,6 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from critictui.run.grouping import FoundFile, FoundRun, grouped
@@ -36,14 +35,6 @@ _MOST_NAMED = 3
 _REGROUP = 1.2
 
 
-@dataclass(slots=True)
-class _Folder:
-    """A directory that was listed."""
-
-    path: Path
-    modified: int
-
-
 class Scanner:
     """Searches for runs under `target`, a directory or one file. `step` does a slice of it; call it now and then."""
 
@@ -58,7 +49,12 @@ class Scanner:
         """Everything was seen once."""
         self._files: dict[Path, FoundFile] = {}
         self._doubts: dict[Path, int] = {}
-        self._folders: dict[tuple[int, int], _Folder] = {}
+        self._folders: dict[str, int] = {}
+        """The mtime of each directory that was listed; 0 where that failed and is to be tried again."""
+        self._homes: dict[tuple[int, int], str] = {}
+        """Device and inode to the path under which it was met first."""
+        self._failed: dict[Path, None] = {}
+        """Files that could not be looked at: they are tried again."""
         self._waiting: deque[Path] = deque([target])
         self._work: Iterator[None] | None = None
         self._next_look = 0.0
@@ -102,6 +98,8 @@ class Scanner:
         """Search everything, for commands that read a directory once."""
         while self.step(1.0):
             pass
+        for _ in self._try_again():
+            pass
 
     @property
     def runs(self) -> tuple[FoundRun, ...]:
@@ -127,19 +125,20 @@ class Scanner:
 
     def _look_again(self) -> Iterator[None]:
         """Directories whose time stamp moved, and files that were in doubt and grew."""
-        folders = list(self._folders.values())
-        if not self._everything:
-            folders = [folder for folder in folders if folder.path in self._near]
-        for folder in folders:
+        near = [str(path) for path in self._near if str(path) in self._folders]
+        for folder in list(self._folders) if self._everything else near:
             yield
             try:
-                moved = folder.path.stat().st_mtime_ns != folder.modified
-            except OSError:
-                continue  # deleted: what was read of it is kept
+                moved = os.stat(folder).st_mtime_ns != self._folders[folder]  # noqa: PTH116  a path object costs more
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and Path(folder) != self.target:
+                    del self._folders[folder]  # what was read of it is kept, and its parent tells of its return
+                continue
             if moved:
-                self._waiting.append(folder.path)
+                self._waiting.append(Path(folder))
         if not self._everything:
             return
+        yield from self._try_again()
         for path, size in list(self._doubts.items()):
             yield
             try:
@@ -150,22 +149,35 @@ class Scanner:
         if not self._folders:
             self._waiting.append(self.target)
 
+    def _try_again(self) -> Iterator[None]:
+        """Look once more at files that could not be looked at."""
+        failed, self._failed = self._failed, {}
+        for path in failed:
+            yield
+            self._consider(path, named=path != self.target)
+
     def _list(self, path: Path) -> Iterator[None]:
         """Look at the entries of one directory."""
         try:
             found = path.stat()
-            key = (found.st_dev, found.st_ino)
-            known = self._folders.get(key)
-            if known is not None and known.path != path and known.path.exists():
-                self._pass_over(path)
-                return
+            name = str(path)
+            home = self._homes.setdefault((found.st_dev, found.st_ino), name)
+            if home != name:
+                if _same_directory(home, found):
+                    self._pass_over(path)
+                    return
+                self._homes[found.st_dev, found.st_ino] = name
+            self._folders[name] = 0
             with os.scandir(path) as entries:
-                self._folders[key] = _Folder(path, found.st_mtime_ns)
                 for entry in entries:
                     self.scanned += 1
                     self._look_at(entry)
                     yield
+            self._folders[name] = found.st_mtime_ns
+            self._no_longer(path)
         except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self._folders.setdefault(str(path), 0)
             self._pass_over(path, error)
 
     def _look_at(self, entry: os.DirEntry[str]) -> None:
@@ -174,11 +186,11 @@ class Scanner:
             if entry.is_dir():
                 if not name.startswith((".", *_SHARDS)) and name not in _LEFT_OUT:
                     path = Path(entry.path)
-                    if path.name.startswith("checkpoint-"):
+                    if name.startswith("checkpoint-"):
                         state = path / "trainer_state.json"
                         if state.is_file():
                             self._consider(state)
-                    else:
+                    elif str(path) not in self._folders:
                         self._waiting.append(path)
             elif plausible(name) and not name.startswith("."):
                 self._consider(Path(entry.path))
@@ -196,6 +208,8 @@ class Scanner:
                 return
             kind = kind_of(path, named=named)
         except OSError as error:
+            if len(self._failed) < _MOST_DOUBTS and not isinstance(error, FileNotFoundError):
+                self._failed[path] = None
             self._pass_over(path, error)
             return
         if kind is not None:
@@ -203,7 +217,7 @@ class Scanner:
             if len(self._near) < _MOST_NEAR:
                 self._near |= {path.parent: None, path.parent.parent: None}
             self._doubts.pop(path, None)
-            self._alike.pop(path, None)
+            self._no_longer(path)
             self._version += 1
             return
         if "tfevents" in path.name and path not in self._alike:
@@ -213,14 +227,32 @@ class Scanner:
         if path in self._doubts or len(self._doubts) < _MOST_DOUBTS:
             self._doubts[path] = found.st_size
 
+    def _no_longer(self, path: Path) -> None:
+        """Whatever was said of this path does not hold any more."""
+        if self._alike.pop(path, None) is not None:
+            self.notices = _notices(self._alike, self.target)
+
     def _pass_over(self, path: Path, error: OSError | None = None) -> None:
         if path not in self._passed:
             self.passed_over += 1
             if len(self._passed) < _MOST_DOUBTS:
                 self._passed.add(path)
-                if isinstance(error, PermissionError):
-                    self._alike[path] = "permission denied"
+                if error is not None and not isinstance(error, FileNotFoundError):
+                    self._alike[path] = said_of(error)
                     self.notices = _notices(self._alike, self.target)
+
+
+def _same_directory(path: str, found: os.stat_result) -> bool:
+    try:
+        here = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return False
+    return (here.st_dev, here.st_ino) == (found.st_dev, found.st_ino)
+
+
+def said_of(error: OSError) -> str:
+    """An error of the file system in words."""
+    return "permission denied" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
 
 
 def _notices(alike: dict[Path, str], target: Path) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ _TAIL = 1 << 20
 TAIL_FIRST_FROM = 4 << 20
 """Files larger than this give their last megabyte first."""
 _BIG_RECORD = 8 << 20
-"""A record of this size holds an image or text, no scalar: it is checked in pieces and passed over."""
+"""A longer record holds images or text: it is checked in pieces, counted and not decoded, nor sought behind damage."""
 _RESCAN_ALL = 4 << 20
 """As many bytes behind damage are searched again whenever the file changes."""
 _QUIET_AFTER = 600.0
@@ -44,6 +44,8 @@ class _Span:
     digest: Digest
     scanned: int = 0
     """How far a search behind damage at `at` has come."""
+    torn: int | None = None
+    """The first place that it met where a record may begin whose end is still to come."""
 
 
 @dataclass(slots=True)
@@ -172,7 +174,7 @@ class EventFile:
             self._forget()
         for span in (self._front, self._tail):
             if span is not None and self._file.size - span.at <= _RESCAN_ALL:
-                span.scanned = 0
+                span.scanned, span.torn = 0, None
 
     def _still_holds(self, look: Look, work: _Work) -> bool:
         """Whether what was read is still there, as far as that is known by now."""
@@ -210,6 +212,9 @@ class EventFile:
         data = self._file.read(start, wanted)
         work.bytes -= len(data)
         for place, length in candidates(data):
+            if work.over:
+                return
+            work.bytes -= length
             if self._holds(start + place, length):
                 self._tail = _Span(start + place, self._witness.stretch(start + place))
                 return
@@ -229,8 +234,11 @@ class EventFile:
         work.bytes -= len(data)
         found = frames(data)
         used = len(found.payload)
-        if used and not found.intact[-1] and not _headed(data, found.end):
-            used -= 1
+        if used and not found.intact[-1]:
+            if _headed(data, found.end):
+                self._witness.note(span.at + found.end, data[found.end : found.end + HEADER])
+            else:
+                used -= 1
         if stop is not None:
             used = min(used, int(np.searchsorted(found.payload + (span.at - HEADER), stop)))
         if used:
@@ -259,7 +267,7 @@ class EventFile:
             size = int(length[np.searchsorted(payload, start)]) + HEADER + FOOTER
             first = start - HEADER
             work.skipped.append(Skipped(self._name, span.at + first, size, 1, reason))
-            self._witness.note_hole(span.at + first, data[first : first + size])
+            self._witness.note(span.at + first, data[first : first + size])
         self._move(span, data[:end])
 
     def _name_of(self, raw: bytes) -> str:
@@ -281,7 +289,8 @@ class EventFile:
                 data = self._file.read(span.at, whole)
                 self._take(span, data, frames(data), 1, work)
             else:
-                self._others += 1
+                reason = f"a record of {whole >> 20} MiB, larger than any of scalars: not decoded"
+                work.skipped.append(Skipped(self._name, span.at, whole, 1, reason))
                 self._move_over(span, whole, work)
             return True
         behind = self._file.read(span.at + whole, HEADER)
@@ -289,6 +298,7 @@ class EventFile:
             return False  # nothing follows it: it may yet be written again
         if payload_length(behind) is None:
             return self._search(span, work)
+        self._witness.note(span.at + whole, behind)
         reason = "the payload's checksum is wrong"
         work.skipped.append(Skipped(self._name, span.at, whole, 1, reason))
         self._move_over(span, whole, work, hole=True)
@@ -297,25 +307,34 @@ class EventFile:
     def _search(self, span: _Span, work: _Work) -> bool:
         """Look behind damage for the next intact record; False if there is none yet."""
         start = max(span.at + 1, span.scanned)
-        torn: int | None = None
-        while not work.over:
+        while True:  # one look at least, however little the budget is
             data = self._file.read(start, _CHUNK)
             work.bytes -= len(data)
             for place, length in candidates(data):
                 offset = start + place
+                if length > _BIG_RECORD:
+                    continue
                 if offset + HEADER + length + FOOTER > self._file.size:
-                    torn = offset if torn is None else torn
-                elif self._holds(offset, length):
+                    span.torn = offset if span.torn is None else span.torn
+                    continue
+                work.bytes -= length
+                if self._holds(offset, length):
                     lost = offset - span.at
                     work.skipped.append(Skipped(self._name, span.at, lost, 1, "damaged up to the next intact record"))
+                    self._witness.note(offset, self._file.read(offset, HEADER + length + FOOTER))
                     self._move_over(span, lost, work, hole=True)
                     return True
+                if work.over:
+                    span.scanned = offset + 1
+                    return True
             if len(data) < _CHUNK:
-                span.scanned = torn if torn is not None else max(span.at + 1, start + len(data) - HEADER + 1)
+                span.scanned = span.torn or max(span.at + 1, start + len(data) - HEADER + 1)
+                span.torn = None
                 return False
             start += len(data) - HEADER + 1
-            span.scanned = start if torn is None else torn
-        return True
+            span.scanned = start
+            if work.over:
+                return True
 
     def _holds(self, offset: int, length: int) -> bool:
         """Whether the payload of the record at `offset` is whole and matches its checksum; read in pieces."""
@@ -331,7 +350,7 @@ class EventFile:
     def _move(self, span: _Span, data: bytes) -> None:
         span.digest.update(data)
         span.at += len(data)
-        span.scanned = 0
+        span.scanned, span.torn = 0, None
 
     def _move_over(self, span: _Span, length: int, work: _Work, *, hole: bool = False) -> None:
         """Step over bytes that hold nothing, or nothing intact."""
@@ -341,7 +360,7 @@ class EventFile:
             if not data:
                 raise OSError("the file became shorter while it was read")
             if hole and (span.at == start or span.at + len(data) == end):
-                self._witness.note_hole(span.at, data)
+                self._witness.note(span.at, data)
             work.bytes -= len(data)
             self._move(span, data)
 

@@ -27,10 +27,13 @@ from critictui.run.series import Series
 from critictui.run.source import Budget, Source
 from critictui.run.store import Store
 from critictui.run.streams import RawScalars
+from critictui.run.text import sanitise_line
 
 _SEARCH_SHARE = 0.25
 _LEAST_SHARE = 0.002
 _WHOLE = Budget(bytes=64 << 20, seconds=60.0)
+_PATIENCE, _PAUSE = 4.0, 0.1
+"""Seconds for which a file that cannot be read is tried again before a command goes on without the rest of it."""
 
 
 class Search(Protocol):
@@ -126,7 +129,10 @@ class RunReader:
         if choice.run is None and choice.others:
             raise none_chosen(self.path, choice)
         snapshot = self.poll(_WHOLE)
-        while self._more:
+        until = time.monotonic() + _PATIENCE
+        while self._more or (_failing(snapshot) and time.monotonic() < until):
+            if not self._more:
+                time.sleep(_PAUSE)
             snapshot = self.poll(_WHOLE)
         return snapshot
 
@@ -272,8 +278,8 @@ class RunReader:
         self._derived.add_to(series, self._metrics)
 
     def _several(self) -> tuple[str, ...]:
-        """Notices about what lies at the path, and about writers that wrote at once."""
-        out = []
+        """Notices about files that fail, what else lies at the path, and writers that wrote at once."""
+        out = [sanitise_line(f"{f.path}: {f.message}") for f in self._store.facts if f.state == "error"]
         choice = self._chosen()
         if choice.run is None and choice.others:
             out.append(f"{len(choice.others)} runs lie here: choose one of them")
@@ -284,3 +290,8 @@ class RunReader:
         if writers:
             out.append(f"{len(writers) + 1} writers wrote at the same time; kept apart: {', '.join(writers)}")
         return tuple(out)
+
+
+def _failing(run: RunSnapshot) -> bool:
+    """Whether a file cannot be read at present."""
+    return any(facts.state == "error" for facts in run.sources)

@@ -103,13 +103,15 @@ class Store:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """All losses, by source; also the torn end of an event file, once nobody writes it any more."""
+        """All losses, by source; also what cannot be read, and the torn end of an event file that nobody writes now."""
         out: list[Skipped] = []
         for name in sorted(self._told):
             out += self._told[name].skipped
             facts = self._told[name].facts
             if facts.kind == "events" and facts.state == "quiet" and facts.read < facts.size:
                 out.append(Skipped(name, facts.read, facts.size - facts.read, 1, "cut short at the end of the file"))
+            elif facts.state == "error" and facts.read < facts.size:
+                out.append(Skipped(name, facts.read, facts.size - facts.read, 0, f"not read: {facts.message}"))
         return tuple(out)
 
     @property

@@ -257,6 +257,6 @@ class LineTail:
         if b"\0" in data:
             for found in _NULS.finditer(data):
                 result.holes.append((offset + found.start(), found.end() - found.start()))
-                self._witness.note_hole(offset + found.start(), found.group())
+                self._witness.note(offset + found.start(), found.group())
         result.blocks.extend(cursor.feed(offset, data, self._shorten))
         return len(data)

@@ -61,6 +61,7 @@ class TrainerState:
             return self._nothing()
         except OSError as error:
             self._state, self._message = "error", os.strerror(error.errno) if error.errno else str(error)
+            self._message += "; tried again every few seconds" if error.errno else ""
             return self._nothing()
         self._state, self._message = "live", ""
         return self._parsed(data, stamp)

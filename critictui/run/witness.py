@@ -19,8 +19,8 @@ _SLICE, _EVERY = 8 << 20, 1.0
 """Of a large file that grows, bytes that are compared again, and each how many seconds: 0.4 % of a core."""
 _REST = 10.0
 """A comparison of everything that was touched is repeated only after this many times its cost."""
-_MOST_HOLES = 64
-_WHOLE_HOLE, _END_OF_HOLE = 1 << 14, 1 << 12
+_MOST_NOTES = 64
+_WHOLE_NOTE, _END_OF_NOTE = 1 << 14, 1 << 12
 
 
 class Digest:
@@ -61,7 +61,7 @@ class Witness:
 
     def __init__(self) -> None:
         self._stretches: list[Digest] = []
-        self._holes: list[tuple[int, int, int]] = []
+        self._notes: list[tuple[int, int, int]] = []
         self._pass: tuple[int, int] | None = None
         """Stretch and block from which a comparison of everything goes on."""
         self._wanted = False
@@ -75,12 +75,12 @@ class Witness:
         self._stretches.append(digest)
         return digest
 
-    def note_hole(self, offset: int, data: bytes) -> None:
-        """Remember damage, to see at once when it is repaired; of a large piece, its ends."""
+    def note(self, offset: int, data: bytes) -> None:
+        """Remember damage, or what showed that it is some, to see at once when it changes; of much, the ends."""
         ends = [(offset, data)]
-        if len(data) > _WHOLE_HOLE:
-            ends = [(offset, data[:_END_OF_HOLE]), (offset + len(data) - _END_OF_HOLE, data[-_END_OF_HOLE:])]
-        self._holes = [*self._holes, *((at, len(part), google_crc32c.value(part)) for at, part in ends)][-_MOST_HOLES:]
+        if len(data) > _WHOLE_NOTE:
+            ends = [(offset, data[:_END_OF_NOTE]), (offset + len(data) - _END_OF_NOTE, data[-_END_OF_NOTE:])]
+        self._notes = [*self._notes, *((at, len(part), google_crc32c.value(part)) for at, part in ends)][-_MOST_NOTES:]
 
     @property
     def busy(self) -> bool:
@@ -99,14 +99,14 @@ class Witness:
         """
         if any(stretch.end > file.size for stretch in self._stretches if stretch.length):
             return False
+        if any(google_crc32c.value(file.read(offset, length)) != crc for offset, length, crc in self._notes):
+            return False
         if sum(stretch.length for stretch in self._stretches) <= _ALL_AT_ONCE:
             return all(s.holds(file, k) for s in self._stretches for k in range(len(s.blocks)))
         self._wanted = True
         self._urgent |= touched
         last = max(self._stretches, key=lambda stretch: stretch.end)
-        return all(last.holds(file, k) for k in range(len(last.blocks))[-2:]) and all(
-            google_crc32c.value(file.read(offset, length)) == crc for offset, length, crc in self._holes
-        )
+        return all(last.holds(file, k) for k in range(len(last.blocks))[-2:])
 
     def go_on(self, file: FollowedFile, deadline: float) -> bool:
         """Compare some more of what is left to compare; False where the file has other bytes. Raises OSError."""
