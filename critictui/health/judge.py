@@ -171,6 +171,11 @@ class Judge:
         self._machine = Machine(self._config)
         self._path: object = None
 
+    @property
+    def judged(self) -> Key:
+        """(session, step) of the last row that was judged."""
+        return self._machine.key
+
     def update(self, run: RunSnapshot, scores: Sequence[FixedScore] = (), now: float | None = None) -> Judgement:
         """The judgement of the run as it is now.
 

@@ -8,18 +8,33 @@ import fcntl
 import json
 import math
 import os
+import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from critictui.health.alert import Alert, Severity
+from critictui.health.history import Key
 from critictui.monitor.acknowledgement import Acknowledgement, acknowledgement_in
+from critictui.monitor.alarm_line import (
+    WITHDRAWN,
+    Change,
+    Changes,
+    alert_in,
+    change_of,
+    is_silence,
+    line_of,
+    of_the_past,
+)
 
-Change = tuple[str, str, str]
-
-_LARGEST = 64 << 20
+_LARGEST = 16 << 20
+"""Bytes that are read at a time: some 25,000 lines."""
 _RETRY = 5.0
+_MISSED = 30.0
+"""Seconds after which an alert that the rules do not know any more is written off: a file that is replaced by its own
+copy is away for a moment."""
 _ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST}
 
 
@@ -28,16 +43,6 @@ def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
     from critictui.scoring.results import state_dir
 
     return run_dir / "critictui" / "alarms.jsonl", state_dir(run_dir) / "alarms.jsonl"
-
-
-def line_of(alert: Alert, at: float) -> dict[str, object]:
-    """One line of the log: the contract's alert, its key, and when it was written (seconds since the epoch)."""
-    return {"time": round(at, 3), "key": alert.key, **alert.to_json()}
-
-
-def change_of(alert: Alert) -> Change:
-    """What is written once: an alert's state, and its severity, which may rise while it fires."""
-    return alert.key, alert.state, alert.severity
 
 
 def _is_protected(run_dir: Path) -> bool:
@@ -54,15 +59,25 @@ class AlarmLog:
     A change is one (key, state, severity), written once: it is looked for in the file first, under an advisory lock, so
     restarts and other monitors of the run neither double nor lose a line. A line that a full disk did not take is kept
     and tried again. What was acknowledged or snoozed is a line too, and holds for every monitor of the run.
+
+    An alert may lose what it rested on: its steps were written again by a later session, a hole in the file was filled,
+    a damaged byte mended. A line `withdrawn` says so; should it come back, it is written again.
     """
 
     def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
         self._run_dir = run_dir
         self._place = 1 if read_only or _is_protected(run_dir) else 0
-        self._known: set[Change] = set()
+        self._known = Changes()
+        """What is in the log, or will be."""
         self._read: dict[Path, int] = {}
         self._waiting: dict[Change, dict[str, object]] = {}
         self._acknowledged: dict[str, Acknowledgement] = {}
+        self._standing: dict[str, Alert] = {}
+        """What the last look found, or an earlier monitor has written."""
+        self._missed: dict[str, float] = {}
+        """Since when, by the monotonic clock, what stood is missing."""
+        self._logged: dict[str, Alert] = {}
+        self._inherited = False
         self._retry_at = 0.0
         self._problem = ""
 
@@ -84,19 +99,60 @@ class AlarmLog:
         lines = "1 line is" if n == 1 else f"{n} lines are"
         return f"alarm log {self.path}: {self._problem}; {lines} kept and tried again"
 
-    def record(self, alerts: Sequence[Alert]) -> list[Alert]:
-        """Note the present states; returns the alerts whose change nobody had written down before."""
-        changed = [a for a in alerts if a.state != "pending" and change_of(a) not in self._known]
-        if not changed and not self._waiting:
+    def record(self, alerts: Sequence[Alert], judged: Key | None = None) -> list[Alert]:
+        """Note the present states; returns the alerts whose change nobody had written down before.
+
+        judged: (session, step) of the last row that was judged; what the log says of steps before it is then checked
+        against `alerts` once, so that a monitor that is started again withdraws what no longer holds. What was known
+        and is not among `alerts` comes back as resolved, after a while.
+        """
+        present = {alert.key: alert for alert in alerts if alert.state != "pending"}
+        if judged is not None and not self._inherited:
+            self._inherit(judged)
+        over = self._over(present)
+        changed = [alert for alert in present.values() if change_of(alert) not in self._known]
+        if not changed and not over and not self._waiting:
             return []
         self._read_all()
-        fresh = [a for a in changed if change_of(a) not in self._known]
+        fresh = [alert for alert in changed if change_of(alert) not in self._known]
         now = time.time()
         for alert in fresh:
-            self._known.add(change_of(alert))
-            self._waiting[change_of(alert)] = line_of(alert, now)
+            self._write_soon(change_of(alert), line_of(alert, now))
+        for alert in over:
+            ended = replace(alert, state="resolved", resolved_step=alert.step) if is_silence(alert) else alert
+            state = ended.state if is_silence(alert) else WITHDRAWN
+            self._write_soon((alert.key, state, alert.severity), {**line_of(ended, now), "state": state})
         self.flush()
-        return fresh
+        return [
+            *fresh,
+            *(replace(alert, state="resolved", resolved_step=alert.step) for alert in over if alert.state == "firing"),
+        ]
+
+    def _over(self, present: Mapping[str, Alert]) -> list[Alert]:
+        """What stood and has been missing for long enough."""
+        now = time.monotonic()
+        missing = {key: self._missed.get(key, now) for key in self._standing.keys() - present.keys()}
+        gone = [
+            key for key, since in missing.items() if now - since >= _MISSED or is_silence(self._standing[key])
+        ]  # fmt: skip
+        over = [self._standing.pop(key) for key in sorted(gone)]
+        self._missed = {key: since for key, since in missing.items() if key not in gone}
+        self._standing.update(present)
+        return over
+
+    def _inherit(self, judged: Key) -> None:
+        """Answer for what was written down before us, of steps that were read by now."""
+        self._read_all()
+        self._inherited = True
+        for key, alert in self._logged.items():
+            if of_the_past(alert) and (alert.session, alert.fired_step or 0) < judged:
+                self._standing.setdefault(key, alert)
+        self._logged.clear()
+
+    def _write_soon(self, change: Change, line: dict[str, object]) -> None:
+        self._known.note(change)
+        self._waiting.pop(change, None)  # to the end: the last line of a key is how it stands
+        self._waiting[change] = line
 
     def acknowledge(self, key: str, severity: Severity | None, seconds: float = math.inf) -> None:
         """The user has seen this alert, or wants it quiet for so many seconds."""
@@ -139,13 +195,16 @@ class AlarmLog:
     def _write(self) -> None:
         # a run directory that was deleted is not made anew
         self.path.parent.mkdir(parents=self._place == 1, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EEXIST, "not a regular file")
             with contextlib.suppress(OSError):  # a file system without locks: the lines are still whole
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             written = self._read_file(self.path)
-            self._known |= written
-            lines = [line for key, line in self._waiting.items() if key not in written]
+            lines = [line for change, line in self._waiting.items() if change not in written]
+            for change in self._waiting:
+                self._known.note(change)
             text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode(
                 "utf-8", "replace"
             )
@@ -176,20 +235,44 @@ class AlarmLog:
             except OSError:
                 continue
             if grown:
-                self._known |= self._read_file(path)
+                self._read_file(path)
 
-    def _read_file(self, path: Path) -> set[Change]:
-        """The changes that others wrote since the last look."""
-        found: set[Change] = set()
+    def _read_file(self, path: Path) -> Changes:
+        """The changes that others wrote since the last look, and that still stand."""
+        found = Changes()
+        for value in self._new_lines(path):
+            change = (value.get("key"), value.get("state"), value.get("severity"))
+            if all(isinstance(part, str) for part in change):
+                found.note(change)  # type: ignore[arg-type]
+                self._known.note(change)  # type: ignore[arg-type]
+                self._log_line(str(change[0]), value)
+            self._take(acknowledgement_in(value))
+        return found
+
+    def _log_line(self, key: str, value: dict[str, object]) -> None:
+        if self._inherited:
+            return
+        alert = alert_in(value)
+        if alert is not None:
+            self._logged[key] = alert
+        elif value.get("state") == WITHDRAWN:
+            self._logged.pop(key, None)
+
+    def _new_lines(self, path: Path) -> Iterator[dict[str, object]]:
+        """The objects that were added since the last look; of a file that is too large, those at its end."""
+        start = self._read.get(path, 0)
         try:
-            with path.open("rb") as file:
-                start = self._read.get(path, 0)
-                if os.fstat(file.fileno()).st_size < start:
-                    start = 0
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                now = os.fstat(descriptor)
+                if not stat.S_ISREG(now.st_mode):
+                    return
+                start = start if start <= now.st_size else 0
+                start = max(start, now.st_size - _LARGEST)
                 file.seek(start)
                 data = file.read(_LARGEST)
         except OSError:
-            return found
+            return
         whole = data.rfind(b"\n") + 1
         self._read[path] = start + whole
         for line in data[:whole].split(b"\n"):
@@ -198,11 +281,7 @@ class AlarmLog:
             except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
-                change = (value.get("key"), value.get("state"), value.get("severity"))
-                if all(isinstance(part, str) for part in change):
-                    found.add(change)  # type: ignore[arg-type]
-                self._take(acknowledgement_in(value))
-        return found
+                yield value
 
     def _take(self, one: Acknowledgement | None) -> None:
         """The newest one of a key stands."""

@@ -24,6 +24,8 @@ from critictui.run.source import Budget
 _JUDGE_AGAIN = 5.0
 _SAY_AGAIN = 60.0
 """Seconds after which an alert is said anew though only its clock has moved: at rest nothing is repainted."""
+_ROW_PATIENCE = 30.0
+"""Seconds after which a step of which only a part is on disk is judged as it is."""
 _LIVE = 3600.0
 """An alert of a run that changed within the last hour is news; one found in an old run is not."""
 UNKNOWN = Judgement("unknown")
@@ -62,6 +64,7 @@ class Watch:
         self._judged: tuple[int, int] | None = None
         self._judged_at = 0.0
         self._said_at = 0.0
+        self._partial: tuple[tuple[int, int], float] | None = None
         self._side = SideFacts()
         self._scores: tuple[FixedScore, ...] = ()
 
@@ -119,16 +122,32 @@ class Watch:
         if not isinstance(self._judge, Judge):
             self._judge = Judge(self._config)
         before = self.judgement
-        found = self._judge.update(self.run, self._scores, now)
+        found = self._judge.update(self._finished(self.run), self._scores, now)
+        # who judges by thresholds of their own does not answer for what others have written
+        judged = None if self._config.thresholds else self._judge.judged
+        fresh = self._log.record(found.alerts, judged)
+        if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
+            self.news.extend(news_in(fresh, found.alerts))
         same = state == self._judged and _alike(before, found) and time.monotonic() - self._said_at < _SAY_AGAIN
         self._judged, self._judged_at = state, time.monotonic()
         if same:
             return False
         self.judgement, self._said_at = found, time.monotonic()
-        fresh = self._log.record(self.judgement.alerts)
-        if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
-            self.news.extend(news_in(fresh, self.judgement.alerts))
         return before != self.judgement
+
+    def _finished(self, run: RunSnapshot) -> RunSnapshot:
+        """The run as it is to be judged: a last step that is still being written waits for its rest, for a while."""
+        from critictui.health.finished_rows import unfinished_row, without_row
+
+        row = unfinished_row(run)
+        if row is None:
+            self._partial = None
+            return run
+        if self._partial is None or self._partial[0] != row:
+            changed = run.last_change if self._judged is None else None  # later ones are told by our own clock
+            age = max(0.0, time.time() - changed) if changed is not None else 0.0
+            self._partial = (row, time.monotonic() - age)
+        return run if time.monotonic() - self._partial[1] > _ROW_PATIENCE else without_row(run, row)
 
     def acknowledge(self, key: str, seconds: float) -> None:
         """The user has seen this alert, or wants it quiet for so long; infinite for good."""

@@ -103,12 +103,15 @@ class Lane:
     def take(self, stream: Stream, grown: list[str], irregular: list[str]) -> None:
         """Note that tags of a stream grew: what is shown grows with them, or must be merged anew."""
         bad = set(irregular)
+        session = self.first[self.streams.index(stream)] + len(stream.starts)
         for tag in grown:
             self.touched[tag] = None
             if tag in self.stale:
                 continue
             shown = self.shown.get(tag)
-            if shown is None or tag in bad or shown.stream is not stream or not shown.grow(stream.rows[tag].columns):
+            # a tag may fall silent before a restart that others show, and speak again after it
+            same = shown is not None and shown.stream is stream and shown.session == session
+            if shown is None or not same or tag in bad or not shown.grow(stream.rows[tag].columns):
                 self.stale[tag] = None
 
     def refresh(self) -> None:

@@ -78,6 +78,20 @@ def test_a_step_that_goes_back_in_one_file_is_a_restart_for_all_its_tags(tmp_pat
     assert [(s.step, s.kind) for s in snapshot.seams] == [(7, "restart")]
 
 
+def test_a_tag_that_falls_silent_before_a_restart_and_speaks_after_it_is_of_both_sessions(tmp_path, wire, read):
+    path = tmp_path / "events.out.tfevents.1700000000.host.1.0"
+    path.write_bytes(wire.version() + b"".join(wire.scalar(tag, 1.0, s) for s in range(5) for tag in ("a", "b")))
+    reader = RunReader(tmp_path, Config())
+    reader.poll(Budget())
+    for part in (wire.steps("a", list(range(5, 30))), wire.steps("a", list(range(20, 40))), wire.steps("b", [41, 42])):
+        with path.open("ab") as file:
+            file.write(part)
+        grown = reader.poll(Budget())
+    reader.close()
+    assert grown.series["b"].session.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert grown.series["b"].session.tolist() == read(tmp_path).series["b"].session.tolist()
+
+
 def test_late_and_double_points_are_no_restart_and_the_last_write_stands(tmp_path, wire, read):
     order = [1, 2, 4, 3, 5, 5, 8, 6, 7, 9, 4, 10]
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("a", float(k), s) for k, s in enumerate(order)))

@@ -1,0 +1,49 @@
+"""A run goes in, and comes out without a last step of which the disk has only a part: what it lacks is no finding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from critictui.health.history import Key
+from critictui.run.facts import RunSnapshot
+from critictui.run.series import Series
+
+
+def unfinished_row(run: RunSnapshot) -> Key | None:
+    """(session, step) of the last row, where it lacks a tag that both rows before it have; else None.
+
+    An event file gets a step in pieces, as its writer's buffer fills: a NaN in the first tags is the beginning of one
+    in all of them, and a rule that looks at two metrics would see one of them alone.
+    """
+    ends = {tag: _last_keys(series) for tag, series in run.series.items()}
+    newest = sorted({key for keys in ends.values() for key in keys}, reverse=True)[:3]
+    if len(newest) < 3:
+        return None
+    last, before, earlier = newest
+    lacking = (before in keys and earlier in keys and last not in keys for keys in ends.values())
+    return last if any(lacking) else None
+
+
+def without_row(run: RunSnapshot, row: Key) -> RunSnapshot:
+    """The run without its last row; series that would be empty are left out. Views of the same columns, no copies."""
+    series = {}
+    for tag, one in run.series.items():
+        n = len(one)
+        if n and (one.session.item(n - 1), one.step.item(n - 1)) == row:
+            n -= 1
+        if n == len(one):
+            series[tag] = one
+        elif n:
+            series[tag] = _part(one, n)
+    return replace(run, series=series, metrics={name: tag for name, tag in run.metrics.items() if tag in series})
+
+
+def _last_keys(series: Series) -> tuple[Key, ...]:
+    keys = zip(series.session[-3:].tolist(), series.step[-3:].tolist(), strict=True)
+    return tuple(keys)
+
+
+def _part(one: Series, n: int) -> Series:
+    return replace(
+        one, step=one.step[:n], wall_time=one.wall_time[:n], value=one.value[:n], session=one.session[:n]
+    )  # fmt: skip
