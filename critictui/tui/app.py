@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from critictui.tui.chart.model import View
 from critictui.tui.depth import FixedColours, depth_of
 from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
-from critictui.tui.messages import GpuRead, SnapshotTaken
+from critictui.tui.messages import GpuRead, InputFailed, SnapshotTaken, ThreadFailed
 from critictui.tui.navigation import Shell
 from critictui.tui.said import SECONDS, Severity
 from critictui.tui.screens.dashboard import Dashboard
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 
 _LEAST_WATCHED = 120.0
 """Seconds after which the highest use of a GPU that was seen is taken for its highest use."""
-_MOST_ERRORS = 200
-"""So many errors are no accident any more: the app ends instead of writing them down for ever."""
+_MOST_ERRORS, _IN_SECONDS = 200, 20.0
+"""So many errors of the screen as such in so little time are no accident: the app ends instead of spinning for ever."""
+_MOST_SENTENCES = 500
+"""Different errors that are said and written down; further ones are counted."""
 
 
 _SETTLED = 2.0
@@ -83,6 +87,7 @@ class CriticApp(Shell):
         self._waiting: Snapshot | None = None
         self._frame: Timer | None = None
         self._painted = 0.0
+        self._screen_errors: deque[float] = deque(maxlen=_MOST_ERRORS)
         self._known_alerts: set[str] | None = None
         self._state_path = state_path(target)
         self.state, self._state_notice = load_state(self._state_path)
@@ -114,6 +119,7 @@ class CriticApp(Shell):
 
     def on_load(self) -> None:
         """What was read while the screen was imported is in the first frame."""
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         if self._reading is not None and self._reading.first is not None:
             self.snapshot = self._reading.first
 
@@ -225,6 +231,31 @@ class CriticApp(Shell):
         """Frames were lost while the terminal did not read."""
         self.action_redraw()
 
+    def on_input_failed(self, message: InputFailed) -> None:
+        """It was no key."""
+        self.report(message.error, "what the terminal sent")
+
+    def on_thread_failed(self, message: ThreadFailed) -> None:
+        """What the thread did is not done any more."""
+        self.report(message.error, message.where)
+
+    def tell_failure(self, error: Exception, where: str) -> None:
+        """From any thread, at any time: an error that would otherwise be printed over the screen, or be lost."""
+        try:
+            taken = self.post_message(ThreadFailed(error, where))
+        except RuntimeError:  # the loop is closed
+            taken = False
+        if not taken:
+            log_error(error, where)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        del loop
+        error = context.get("exception")
+        self.tell_failure(
+            error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))),
+            "a task in the background",
+        )
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A worker that failed is said, and the app goes on."""
         error = event.worker.error
@@ -234,11 +265,11 @@ class CriticApp(Shell):
     def report(self, error: Exception, where: str) -> None:
         """Every error that nobody expected ends here: in the log, and on the screen in one line.
 
-        The same error again is only counted; more than `_MOST_ERRORS` of them end the app.
+        The same error again is only counted.
         """
         self.errors += 1
         sentence = f"{where}: {type(error).__name__}: {error}"
-        if sentence in self._said:
+        if sentence in self._said or len(self._said) > _MOST_SENTENCES:
             return
         path = log_error(error, where)
         self._say_once(sentence, f"; details in {path}" if path is not None else "", "error")
@@ -246,7 +277,10 @@ class CriticApp(Shell):
     def _handle_exception(self, error: Exception) -> None:
         # Private to Textual, which is pinned: errors in its own code, and in ours before the first paint. The default
         # ends the app and prints a traceback with all local variables to the terminal.
-        if self._dom_ready and self.errors < _MOST_ERRORS:
+        now = time.monotonic()
+        self._screen_errors.append(now)
+        endless = len(self._screen_errors) == _MOST_ERRORS and now - self._screen_errors[0] < _IN_SECONDS
+        if self._dom_ready and not endless:
             self.report(error, "screen")
             return
         self._return_code = 1

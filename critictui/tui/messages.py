@@ -37,3 +37,24 @@ class GpuRead(Message):
 
 class TerminalDrained(Message):
     """The terminal reads again after frames had to be dropped: everything must be drawn anew."""
+
+
+class InputFailed(Message):
+    """The terminal sent something that cannot be understood; it was dropped."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__()
+
+    def can_replace(self, message: Message) -> bool:
+        """One is as good as a thousand."""
+        return isinstance(message, InputFailed)
+
+
+class ThreadFailed(Message):
+    """A thread ended by an error that nobody expected."""
+
+    def __init__(self, error: Exception, where: str) -> None:
+        self.error = error
+        self.where = where
+        super().__init__()

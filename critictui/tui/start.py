@@ -21,17 +21,21 @@ def watch(target: Path, config: Config) -> int:
     with contextlib.suppress(RuntimeError):  # no thread to be had: the app tries again, and says so
         monitor.start()
     from critictui.tui.app import CriticApp
-    from critictui.tui.terminal import Ending, restore_terminal
+    from critictui.tui.ending import Ending, restore_terminal
+    from critictui.tui.strays import strays_logged
 
     app = CriticApp(target, config, monitor)
     ending = Ending(app.leave)
     ending.install()
-    app.run()
+    with strays_logged(app.tell_failure):
+        app.run()
+    crashed = app.crash_log is not None or app.return_code
+    if ending.status is None and crashed:
+        restore_terminal(None)
     ending.done()
     if ending.status is not None:
         return ending.status
-    if app.crash_log is not None or app.return_code:
-        restore_terminal(None)
+    if crashed:
         where = f" The details are in {app.crash_log}." if app.crash_log is not None else ""
         sys.stderr.write(f"critictui: the screen ended by an error of its own; the run was not touched.{where}\n")
     return app.return_code or 0

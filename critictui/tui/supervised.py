@@ -1,4 +1,4 @@
-"""Errors in handlers become something the user sees, and the app goes on."""
+"""Errors become something the user sees, and the app goes on: those of handlers here, those of threads in `strays`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import asyncio
 import time
 import traceback
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import platformdirs
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.strip import Strip
+from textual.visual import visualize
+from textual.widget import Widget
 
-_LARGEST_LOG = 1 << 20
+from critictui.tui.text import plain
+
+if TYPE_CHECKING:
+    from textual.geometry import Region
+    from textual.visual import Visual
+
+LARGEST_LOG = 1 << 20
 
 
 @runtime_checkable
@@ -43,6 +52,40 @@ class Supervised(MessagePump):
             app.report(error, f"{type(self).__name__} on {type(message).__name__}")
 
 
+if TYPE_CHECKING:
+
+    class _Mixed(Supervised, Widget):
+        """What it is mixed into."""
+
+else:
+    _Mixed = Supervised  # a base that is a widget would hide the style sheet of the widget it is mixed into
+
+
+class SupervisedWidget(_Mixed):
+    """Mixed into every widget of ours: one that cannot be drawn says so in its place, and the others are painted."""
+
+    def _render(self) -> Visual:
+        try:
+            return super()._render()
+        except Exception as error:  # noqa: BLE001 - the boundary of a widget
+            return visualize(self, plain(self._instead(error)), markup=False)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """As every widget's, or what went wrong on its first line."""
+        try:
+            return super().render_lines(crop)
+        except Exception as error:  # noqa: BLE001 - the boundary of a widget
+            said = Strip(plain(self._instead(error)).render_segments(self.visual_style))
+            lines = [said if y == 0 else Strip.blank(self.size.width) for y in range(crop.y, crop.bottom)]
+            return [line.adjust_cell_length(crop.right).crop(crop.x, crop.right) for line in lines]
+
+    def _instead(self, error: Exception) -> str:
+        app = self.app
+        if isinstance(app, Reporter):
+            app.report(error, f"{type(self).__name__} when drawn")
+        return f"cannot be drawn: {type(error).__name__}: {error}"
+
+
 def crash_log_path() -> Path:
     """Where errors are written down."""
     return platformdirs.user_state_path("critictui") / "crash.log"
@@ -58,7 +101,7 @@ def log_error(error: BaseException, where: str, path: Path | None = None) -> Pat
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.exists() and path.stat().st_size > _LARGEST_LOG
+        fresh = path.exists() and path.stat().st_size > LARGEST_LOG
         with path.open("w" if fresh else "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"--- {stamp} {where}\n{entry}\n")
     except OSError:

@@ -1,104 +1,44 @@
-"""The terminal side of the app: a driver that never blocks the event loop, and an end by signal that restores it."""
+"""The terminal side of the app: Textual's driver, but never blocked by what is written nor ended by what is read."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
-import sys
-import termios
-import threading
-from collections import deque
-from collections.abc import Callable
-from types import FrameType
+from concurrent.futures import Future
 
+from textual import events
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+from textual.messages import InBandWindowResize
 
-from critictui.tui.messages import TerminalDrained
+from critictui.tui.ending import GUARDIAN, output_fd
+from critictui.tui.messages import InputFailed, TerminalDrained
+from critictui.tui.output import PatientWriter
+from critictui.tui.typed import Typed
 
-_MOST_WAITING = 1 << 20
-"""Characters that may wait for a terminal that does not read; frames beyond it are dropped and drawn anew later."""
-_PATIENCE = 2.0
-"""Seconds that an orderly end may take before the terminal is restored by force."""
-
-RESTORE = (
-    "\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
-)
-"""Undoes what the driver switched on, in its own order; written by force only where the driver cannot any more."""
-
-
-class PatientWriter:
-    """Writes to the terminal from a thread; `write` returns at once, whatever the terminal does."""
-
-    def __init__(self, fd: int, drained: Callable[[], None]) -> None:
-        self._fd = fd
-        self._drained = drained
-        self._waiting: deque[bytes] = deque()
-        self._bytes = 0
-        self._lost = False
-        self._closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="critictui-output", daemon=True)
-        self._thread.start()
-
-    def write(self, data: str) -> None:
-        """Queue it, or drop it while too much waits already; `drained` is called once the queue is empty again."""
-        encoded = data.encode("utf-8", "replace")
-        with self._changed:
-            if self._lost or self._bytes + len(encoded) > _MOST_WAITING:
-                self._lost = True
-                return
-            self._waiting.append(encoded)
-            self._bytes += len(encoded)
-            self._changed.notify_all()
-
-    def close(self, timeout: float = _PATIENCE) -> None:
-        """Write what waits, for at most `timeout` seconds."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closing:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                data = b"".join(self._waiting)
-                self._waiting.clear()
-            if not self._write_all(data):
-                return
-            with self._changed:
-                self._bytes -= len(data)
-                drained = self._lost and not self._waiting
-                self._lost = self._lost and not drained
-            if drained:
-                self._drained()
-
-    def _write_all(self, data: bytes) -> bool:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except BlockingIOError:
-                select.select((), (self._fd,), ())
-            except InterruptedError:
-                continue
-            except OSError:
-                return False
-        return True
+_MOST_UNREAD = 500
+"""Messages that may wait for the app before more is read: a paste that the terminal does not mark is keys."""
+LARGEST = 1000
+"""Columns and lines that are painted at most, whatever size the terminal claims to have."""
 
 
 class Terminal(LinuxDriver):
-    """Textual's driver with a writer that drops frames, instead of freezing the app, while the terminal is stopped."""
+    """Drops frames, instead of freezing the app, while the terminal is stopped; survives any reply; can be stopped and
+    continued by any signal.
+    """
 
     _writer: PatientWriter | None = None
     _started = False
+    _held = False
+    """The terminal is in application mode."""
+    _sent: Future[bool] | None = None
 
     def start_application_mode(self) -> None:
         """Also after a suspension, and then all must be painted anew."""
+        GUARDIAN.tell(held=True)
+        self._held = True
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self._started:
             self._on_drained()
@@ -107,87 +47,95 @@ class Terminal(LinuxDriver):
     def write(self, data: str) -> None:
         """Never blocks."""
         if self._writer is None:
-            stderr = sys.__stderr__
-            assert stderr is not None
-            self._writer = PatientWriter(stderr.fileno(), self._on_drained)
+            self._writer = PatientWriter(output_fd(), self._on_drained)
         self._writer.write(data)
 
     def close(self) -> None:
         """Give the terminal what waits for it, then end the threads; after a suspension there are new ones."""
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        if writer is None or writer.close():
+            GUARDIAN.tell(held=False)
+        self._held = False
         super().close()
 
     def _on_drained(self) -> None:
         self._app.post_message(TerminalDrained())
 
+    # Stopped and continued.
 
-class Ending:
-    """Ends the app in order on SIGTERM, SIGHUP or a hung-up terminal, and by force where that takes too long."""
+    def _sigtstp_application(self, *_: object) -> None:
+        if self._held:
+            super()._sigtstp_application()
+        else:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
-    def __init__(self, leave: Callable[[int], None]) -> None:
-        self._leave = leave
-        self.status: int | None = None
-        """128 + the signal that ended the app, or None."""
-        self._attributes = _attributes()
-        self._watchdog: threading.Timer | None = None
-
-    def install(self) -> None:
-        """Handlers for the signals, and a thread that sleeps until the terminal hangs up."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-        if sys.__stdin__ is not None:
-            threading.Thread(target=self._watch_hang_up, name="critictui-hang-up", daemon=True).start()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self.end(128 + number)
-
-    def end(self, status: int) -> None:
-        """Ask the app to leave with this status; restore the terminal and leave without it if it does not."""
-        if self.status is not None:
+    def _sigcont_application(self, *_: object) -> None:
+        """After a SIGSTOP nothing was given back: do so now, so that what is restored at the end is the shell's."""
+        if not self._auto_restart:
             return
-        self.status = status
-        self._watchdog = threading.Timer(_PATIENCE * 2, self._force)
-        self._watchdog.daemon = True
-        self._watchdog.start()
-        self._leave(status)
+        if self._in_background():
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        if self._held:
+            self.suspend_application_mode()
+        self.resume_application_mode()
 
-    def done(self) -> None:
-        """The app has left in order."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            restore_terminal(self._attributes, modes=False)
+    def _in_background(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.fileno) != os.getpgrp()
+        except OSError:
+            return False
 
-    def _watch_hang_up(self) -> None:
-        assert sys.__stdin__ is not None
+    # What is read.
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        try:
+            width, height = os.get_terminal_size(output_fd())
+        except OSError:
+            width, height = 0, 0
+        return min(width or 80, LARGEST), min(height or 25, LARGEST)
+
+    def _query_in_band_window_resize(self) -> None:
+        """Sizes come from the kernel: one that comes as text may be anything."""
+
+    def process_message(self, message: Message) -> None:
+        """Anything but a size."""
+        if not isinstance(message, (InBandWindowResize, events.Resize)):
+            super().process_message(message)
+
+    def send_message(self, message: Message) -> None:
+        """To the app; `_sent` is done when the app has it."""
+        post = self._app._post_message(message)  # noqa: SLF001 - as the driver that this is derived from does
+        self._sent = asyncio.run_coroutine_threadsafe(post, loop=self._loop)
+
+    def run_input_thread(self) -> None:
+        """Read for as long as there is something to read from, but not faster than the app can follow."""
+        typed = Typed(self._on_fault)
         poll = select.poll()
-        poll.register(sys.__stdin__.fileno(), 0)
-        for _, event in poll.poll():
-            if event & (select.POLLHUP | select.POLLERR):
-                self.end(128 + signal.SIGHUP)
+        poll.register(self.fileno, select.POLLIN)
+        while not self.exit_event.is_set():
+            if self._behind():
+                self.exit_event.wait(0.005)
+                continue
+            ready = poll.poll(20 if typed.waiting else 100)
+            if not ready:
+                for message in typed.idle():
+                    self.process_message(message)
+                continue
+            data = os.read(self.fileno, 4096)
+            if not data:
+                return  # hung up: the thread that watches for that ends the app
+            for message in typed.feed(data):
+                self.process_message(message)
 
-    def _force(self) -> None:
-        restore_terminal(self._attributes)
-        os._exit(self.status or 1)
+    def _on_fault(self, error: Exception) -> None:
+        self._app.post_message(InputFailed(error))
 
+    def _behind(self) -> bool:
+        return (self._sent is not None and not self._sent.done()) or self._app.message_queue_size > _MOST_UNREAD
 
-def restore_terminal(attributes: list[object] | None, modes: bool = True) -> None:
-    """Termios, and unless the driver did it the modes, as they were; never waits for a terminal that does not read."""
-    try:
-        if sys.__stdin__ is not None and attributes is not None:
-            termios.tcsetattr(sys.__stdin__.fileno(), termios.TCSANOW, attributes)  # type: ignore[arg-type]
-        if modes and sys.__stderr__ is not None:
-            fd = sys.__stderr__.fileno()
-            if select.select((), (fd,), (), 0)[1]:
-                os.write(fd, RESTORE.encode())
-    except (OSError, ValueError, termios.error):
-        return
-
-
-def _attributes() -> list[object] | None:
-    try:
-        return list(termios.tcgetattr(sys.__stdin__.fileno())) if sys.__stdin__ is not None else None
-    except (OSError, ValueError, termios.error):
-        return None
+    def _run_input_thread(self) -> None:
+        try:
+            self.run_input_thread()
+        except (OSError, RuntimeError):
+            return  # the terminal is gone, or the loop is closed: both mean the end, which others bring about

@@ -21,6 +21,7 @@ from critictui.tui.chart.picture import Picture, blank, ink_of
 from critictui.tui.chart.reading import value_text
 from critictui.tui.chart.safe import elided, shown
 from critictui.tui.depth import depth_of
+from critictui.tui.supervised import SupervisedWidget
 
 _VALUE = 8
 """Cells for the last value."""
@@ -74,7 +75,7 @@ def _padded(text: str, width: int, style: RichStyle) -> list[Segment]:
     return [Segment(text + " " * max(width - cell_len(text), 0), style)]
 
 
-class MiniChart(Widget, can_focus=True):
+class MiniChart(SupervisedWidget, Widget, can_focus=True):
     """One metric in the grid. The first row says name and last value, the rest is the curve; one row works too.
 
     Nothing is computed for one that is not on the screen.

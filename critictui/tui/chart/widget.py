@@ -26,9 +26,10 @@ from critictui.tui.chart.palette import Palette, make_palette, strips
 from critictui.tui.chart.picture import Picture
 from critictui.tui.chart.reading import moved, snapped
 from critictui.tui.depth import depth_of
+from critictui.tui.supervised import SupervisedWidget
 
 
-class Chart(Widget, can_focus=True):
+class Chart(SupervisedWidget, Widget, can_focus=True):
     """One panel: lines with bands, axes, marks; the title and the last values are in the border.
 
     Give it a border in CSS. Charts never synchronise by themselves: on `ViewChanged` or `CursorMoved` the app sets

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
@@ -17,9 +18,11 @@ from critictui.tui import keys, words
 from critictui.tui.chart.model import View
 from critictui.tui.chart.widget import Chart
 from critictui.tui.supervised import Supervised
+from critictui.tui.text import EMPTY, plain
 from critictui.tui.widgets.header import Header, header_line
 from critictui.tui.widgets.job_line import JobLine
 from critictui.tui.widgets.keybar import KeyBar
+from critictui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
@@ -45,7 +48,13 @@ class RunScreen(Supervised, Screen[None]):
     def compose(self) -> ComposeResult:
         """Header, body, keys."""
         yield Header(id="header")
-        yield from self.compose_body()
+        yield Words(id="trouble")
+        try:
+            yield from self.compose_body()
+        except Exception as error:
+            if not self.is_running or len(self.app.screen_stack) < 2:
+                raise  # without a dashboard there is no app
+            self._in_trouble(error)
         yield JobLine(id="job")
         yield KeyBar(id="keys")
 
@@ -82,7 +91,22 @@ class RunScreen(Supervised, Screen[None]):
         try:
             self.show(snapshot)
         except Exception as error:  # noqa: BLE001 - the boundary of a screen: the next snapshot may show well
-            self.shell.report(error, type(self).__name__)
+            self._in_trouble(error)
+        else:
+            self._say_trouble(EMPTY)
+
+    def _in_trouble(self, error: Exception) -> None:
+        """Said for as long as what is shown may be old, or not all there is."""
+        self.shell.report(error, type(self).__name__)
+        sign = self.shell.glyphs.critical
+        self._say_trouble(
+            plain(f"{sign} not up to date: {type(error).__name__}: {error}; details: crash.log", "$text-error")
+        )
+
+    def _say_trouble(self, said: Content) -> None:
+        for line in self.query("#trouble").results(Words):
+            line.say(said)
+            line.display = bool(said.plain)
 
     def show(self, snapshot: Snapshot) -> None:
         """Show this snapshot in the body; overridden by each screen."""

@@ -18,12 +18,12 @@ from critictui.tui.chart.mini import MiniChart
 from critictui.tui.chart.model import Line
 from critictui.tui.filter import LONGEST, FilterError, group_of, kind_of, matcher
 from critictui.tui.screens.base import RunScreen
-from critictui.tui.supervised import Supervised
+from critictui.tui.supervised import SupervisedWidget
 from critictui.tui.text import EMPTY, elided, plain
 from critictui.tui.widgets.words import Words
 
 
-class FilterInput(Supervised, Input):
+class FilterInput(SupervisedWidget, Input):
     """The line one types a filter into; it does not blink."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -14,14 +14,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
 
-from critictui.tui.supervised import Supervised
+from critictui.tui.supervised import SupervisedWidget
 from critictui.tui.text import EMPTY
 
 MakeRow = Callable[[int, int], Content]
 """(index, width in cells) to the row."""
 
 
-class Rows(Supervised, ScrollView, can_focus=True):
+class Rows(SupervisedWidget, ScrollView, can_focus=True):
     """Virtual rows of one line each. 100,000 of them cost as much as those in view."""
 
     DEFAULT_CSS = """

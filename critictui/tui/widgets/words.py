@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
-from critictui.tui.supervised import Supervised
+from critictui.tui.supervised import SupervisedWidget
 from critictui.tui.text import EMPTY
 
 
-class Words(Supervised, Widget):
+class Words(SupervisedWidget, Widget):
     """Shows Content; takes nothing else, so that no text can act as markup."""
 
     DEFAULT_CSS = """
