@@ -10,7 +10,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from critictui.run.gathering import Gathered, Losses
-from critictui.run.log_lines import StepLine, bar_alone, bars_only, dict_line, plain, split_prefix, step_line
+from critictui.run.log_lines import (
+    StepLine,
+    bar_alone,
+    bars_only,
+    dict_line,
+    holds_another,
+    plain,
+    split_prefix,
+    step_line,
+)
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, RunHints, Scalars
 from critictui.run.tailing import LINE_CAP, TAIL, Block, Lines, LineTail
@@ -24,6 +33,7 @@ _TOTAL = re.compile(rb"Total training steps: ([0-9]{1,15})\b")
 _EPOCH = re.compile(rb"Size of train dataloader: ([0-9]{1,15})\b")
 _BAR_LABEL = b"Training Progress"
 _MOST_WRITERS = 64
+_MIXED = "written by another process into the middle of a line"
 _SIGNS = re.compile(
     rb"(?:^|[\r\n])(?:\x1b\[[0-9;]*m)*\((?:[\w.:-]+ )?pid=[0-9]+"
     rb"|(?:^|[\s\]])step:[0-9]+ - "
@@ -38,7 +48,9 @@ _LOG_NAMES = re.compile(
 
 def looks_like(head: bytes, name: str) -> bool:
     """Whether a file with this beginning and name is a console log: text with a trainer's marks, or a log by name."""
-    if not head or b"\0" in head[:4096] or head.lstrip()[:1] in b"{[<":
+    if b"\0" in head[:4096] and not _mostly_text(head[:4096]):
+        return False
+    if not head or head.lstrip()[:1] in b"{[<":
         text_dict = head.lstrip().startswith(b"{'")
         if not text_dict:
             return False
@@ -230,7 +242,6 @@ class ConsoleLog:
         cut = (block.cut if end + 1 >= len(block.data) else 0) + max(0, len(raw) - LINE_CAP)
         raw = raw[:LINE_CAP]
         position = block.offset + start
-        self._hints(raw)
         clean = True
         pid = ""
         for segment in raw.split(b"\r"):
@@ -240,10 +251,17 @@ class ConsoleLog:
                 self._seen_bar(prefix.bar, segment, position)
             if not prefix.content:
                 continue
+            if clean:
+                self._hints(prefix.content)
             line = self._parse(prefix.content, cut=bool(cut)) if clean else None
-            clean = False
             if line is None:
+                if clean and prefix.content.startswith(b"{'") and holds_another(prefix.content):
+                    self._losses.add(position, len(segment), _MIXED)
+                clean = False
                 continue
+            clean = False
+            if line.foreign:
+                self._losses.add(position, line.foreign, _MIXED)
             if cut:
                 self._losses.add(position, cut, "the end of a line longer than 64 KiB")
             if line.style == "hf" and line.step is None:
@@ -258,8 +276,9 @@ class ConsoleLog:
             return step_line(content, cut=cut)
         return dict_line(content) if content.startswith(b"{") and not cut else None
 
-    def _hints(self, raw: bytes) -> None:
-        total, epoch = _TOTAL.search(raw), _EPOCH.search(raw)
+    def _hints(self, content: bytes) -> None:
+        """A trainer announces at the start of a line; a sample text that says the same in its middle does not."""
+        total, epoch = _TOTAL.match(content), _EPOCH.match(content)
         if total:
             self._total = int(total.group(1))
         if epoch:

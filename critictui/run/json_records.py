@@ -26,7 +26,18 @@ _TOTAL_KEYS = ("total_steps", "max_steps")
 _DEEPEST = 32
 _SNAPSHOT = re.compile(r"network-snapshot-([0-9]{1,15})\.")
 _NAMED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_DECODER = json.JSONDecoder()
+
+
+class _Constant(float):
+    """An infinity that was written as one: a numeral too large for a double becomes infinite too, and is refused."""
+
+
+def constant(name: str) -> float:
+    """`parse_constant` of JSON whose numbers `flatten` is to tell apart."""
+    return _Constant(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=constant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +123,8 @@ def record(value: Mapping[str, object]) -> Record:
 def _progress(value: Mapping[str, object]) -> int | None:
     """StyleGAN's own x axis: thousands of images, cut to a whole number as its TensorBoard writer does."""
     progress = value.get("Progress/kimg")
-    mean = progress.get("mean") if isinstance(progress, dict) else None
-    return int(mean) if isinstance(mean, (int, float)) and math.isfinite(mean) else None
+    mean = _double(progress.get("mean")) if isinstance(progress, dict) else None
+    return step_number(float(math.floor(mean))) if mean is not None and math.isfinite(mean) else None
 
 
 def _long(value: Mapping[str, object]) -> Record:
@@ -121,19 +132,29 @@ def _long(value: Mapping[str, object]) -> Record:
     number = value["value"]
     if isinstance(number, str):
         number = _NAMED.get(number.lower())
-    wall = value.get("wall_time")
-    good = isinstance(number, (int, float)) and not isinstance(number, bool)
-    pairs = ((str(value["tag"]), float(str(number))),) if good else ()
-    time = float(wall) if isinstance(wall, (int, float)) else math.nan
-    return Record(step_number(value["step"]), time, pairs, 0 if good else 1)
+        number = None if number is None else _Constant(number)
+    found, wall = _double(number), _double(value.get("wall_time"))
+    pairs = ((str(value["tag"]), found),) if found is not None else ()
+    return Record(step_number(value["step"]), math.nan if wall is None else wall, pairs, 1 - len(pairs))
 
 
 def _time(value: Mapping[str, object]) -> float:
     for key in _TIME_KEYS:
-        found = value.get(key)
-        if isinstance(found, (int, float)) and not isinstance(found, bool) and found > 1e8:
-            return float(found)
+        found = _double(value.get(key))
+        if found is not None and found > 1e8:
+            return found
     return math.nan
+
+
+def _double(value: object) -> float | None:
+    """A JSON number; None for anything else, and for one that a double cannot hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return None if math.isinf(number) and not isinstance(value, _Constant) else number
 
 
 def flatten(value: Mapping[str, object]) -> tuple[tuple[tuple[str, float], ...], int]:
@@ -144,7 +165,9 @@ def flatten(value: Mapping[str, object]) -> tuple[tuple[tuple[str, float], ...],
     """
     if set(map(type, value.values())) <= {int, float}:  # nearly every line that a trainer writes
         with contextlib.suppress(OverflowError):
-            return tuple(zip(value, map(float, value.values()), strict=True)), 0  # type: ignore[arg-type]
+            numbers = tuple(map(float, value.values()))  # type: ignore[arg-type]
+            if not any(map(math.isinf, numbers)):
+                return tuple(zip(value, numbers, strict=True)), 0
     pairs: list[tuple[str, float]] = []
     refused = 0
     stack: list[tuple[str, object, int]] = [(k, v, 0) for k, v in reversed(list(value.items()))]
@@ -160,10 +183,11 @@ def flatten(value: Mapping[str, object]) -> tuple[tuple[tuple[str, float], ...],
         elif isinstance(item, (bool, str, list)):
             continue
         elif isinstance(item, (int, float)):
-            try:
-                pairs.append((tag, float(item)))
-            except OverflowError:
+            number = _double(item)
+            if number is None:
                 refused += 1
+            else:
+                pairs.append((tag, number))
         else:
             refused += 1
     return tuple(pairs), refused

@@ -24,6 +24,10 @@ _PREFIXES = re.compile(
 )
 _BAR_ALONE = re.compile(rb"\s*+" + _BAR + rb"\s*+")
 _STEP = re.compile(rb"step:([0-9]{1,18})(?= - |\s*$)")
+_FOREIGN = re.compile(
+    rb"\((?:[\w.:-]{1,80} )?pid=[0-9]{1,10}[,)]| - step:[0-9]{1,18}(?= - |\s*$)|(?<=[0-9.)])step:[0-9]{1,18}(?= - )"
+)
+"""Another line's beginning: two processes wrote into one line."""
 _REPEATED = re.compile(rb"\s*\[repeated [0-9]+x across cluster\].*$", re.DOTALL)
 _ITEM = re.compile(
     rb"\s*+(?:'((?:[^'\\\r\n]|\\.)*+)'|\"((?:[^\"\\\r\n]|\\.)*+)\")\s*+:\s*+"
@@ -42,6 +46,8 @@ class StepLine:
     style: str
     """verl, hf or ms-swift."""
     total_steps: int | None = None
+    foreign: int = 0
+    """Bytes at its end that another process, or another line, has written into it."""
     repeated: bool = False
     """Ray's mark that this line only repeats what another process said."""
 
@@ -100,6 +106,10 @@ def step_line(content: bytes, *, cut: bool = False) -> StepLine | None:
         rest = _REPEATED.sub(b"", rest)
     pairs: list[tuple[str, float]] = []
     refused = 0
+    found = _FOREIGN.search(rest)
+    foreign = len(rest) - found.start() if found else 0
+    if found:
+        rest, cut = rest[: found.start()], True
     fields = rest.rstrip().split(b" - ")[1:]
     if cut and fields:
         fields.pop()
@@ -115,7 +125,12 @@ def step_line(content: bytes, *, cut: bool = False) -> StepLine | None:
             refused += 1
         else:
             pairs.append(pair)
-    return StepLine(int(marker.group(1)), tuple(pairs), refused, "verl", repeated=repeated)
+    return StepLine(int(marker.group(1)), tuple(pairs), refused, "verl", foreign=foreign, repeated=repeated)
+
+
+def holds_another(content: bytes) -> bool:
+    """Whether another process has written into a line."""
+    return _FOREIGN.search(content) is not None
 
 
 def _pair(text: bytes) -> tuple[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LINE_LIMIT = 16 << 10
 """Characters of one line, or one tag, that a screen is ever given."""
@@ -25,8 +26,9 @@ _INVISIBLE = (
 _SURROGATES = r"\ud800-\udfff"
 _UNSAFE = re.compile(f"[{_CONTROLS}{_DIRECTION}{_INVISIBLE}{_SURROGATES}]")
 
-_MARKS = r"\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-_STACKED = re.compile(f"([{_MARKS}]{{4}})[{_MARKS}]++")
+_STACKABLE = re.compile(r"[^\w\s\x00-\x7f]{5,}+")
+"""Marks that stand on the letter before them are no word characters to Python; of any script."""
+_MOST_MARKS = 4
 
 
 def sanitise(text: str, limit: int = LINE_LIMIT) -> str:
@@ -46,7 +48,7 @@ def sanitise(text: str, limit: int = LINE_LIMIT) -> str:
     clean = _ESCAPES.sub("", text) if _has_escape(text) else text
     clean = _UNSAFE.sub(_visible, clean)
     if not clean.isascii():
-        clean = _STACKED.sub(r"\1", clean)
+        clean = _STACKABLE.sub(_unstacked, clean)
     return _capped(clean, limit, rest)
 
 
@@ -71,6 +73,16 @@ def _visible(match: re.Match[str]) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _unstacked(match: re.Match[str]) -> str:
+    """A run of signs without the marks beyond the fourth on one another."""
+    kept, stacked = [], 0
+    for sign in match.group():
+        stacked = stacked + 1 if unicodedata.category(sign) in {"Mn", "Me"} else 0
+        if stacked <= _MOST_MARKS:
+            kept.append(sign)
+    return "".join(kept)
 
 
 def _capped(text: str, limit: int, rest: int) -> str:

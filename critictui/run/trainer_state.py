@@ -10,7 +10,7 @@ from typing import Literal
 
 from critictui.run.facts import Skipped, SourceFacts
 from critictui.run.gathering import Gathered, Losses
-from critictui.run.json_records import flatten
+from critictui.run.json_records import constant, flatten
 from critictui.run.numeral import step_number
 from critictui.run.series import SourceKind
 from critictui.run.source import Budget, Reading, RunHints
@@ -75,7 +75,7 @@ class TrainerState:
 
     def _parsed(self, data: bytes, stamp: tuple[int, int, int, int]) -> Reading:
         try:
-            value = json.loads(data.decode("utf-8", "replace"))
+            value = json.loads(data.decode("utf-8", "replace"), parse_constant=constant)
         except (ValueError, RecursionError) as error:
             return self._half(stamp, str(error))
         self._stamp, self._half_since, self._changed = stamp, None, time.monotonic()

@@ -34,6 +34,7 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
+@pytest.mark.fault("S12")
 def test_each_change_is_one_line(tmp_path: Path) -> None:
     log = AlarmLog(tmp_path)
     assert len(log.record([alert(1), alert(2, "pending")])) == 1
@@ -45,6 +46,7 @@ def test_each_change_is_one_line(tmp_path: Path) -> None:
     assert found[0]["advice"] == "look"
 
 
+@pytest.mark.fault("S12")
 def test_a_second_monitor_and_a_restart_add_nothing(tmp_path: Path) -> None:
     first, second = AlarmLog(tmp_path), AlarmLog(tmp_path)
     assert first.record([alert(1)])

@@ -72,6 +72,7 @@ def log(tmp_path: Path) -> Path:
         ("[rank0]: step:3 - a:1", {"a": 1.0}),
     ],
 )
+@pytest.mark.fault("L04")
 def test_verls_line_is_read_behind_every_known_prefix(log: Path, line: str, pairs: dict[str, float]) -> None:
     assert read(log, line + "\n").values() == [(tag, 3, value) for tag, value in pairs.items()]
 
@@ -91,10 +92,12 @@ def test_verls_line_is_read_behind_every_known_prefix(log: Path, line: str, pair
         "step:1_000 - a:1",
     ],
 )
+@pytest.mark.fault("L10")
 def test_what_only_quotes_a_step_line_gives_nothing(log: Path, line: str) -> None:
     assert read(log, line + "\n").points == []
 
 
+@pytest.mark.fault("L03")
 def test_values_that_are_no_numbers_are_counted(log: Path) -> None:
     reader = read(log, "step:1 - a:1_000 - b:٣ - c:1,234.5 - d:None - flag:True - e:0x10 - ok:2 - f:1e999\n")
     assert reader.values() == [("ok", 1, 2.0)]
@@ -107,12 +110,14 @@ def test_a_text_value_with_the_separator_in_it_takes_its_neighbour_along(log: Pa
     assert reader.lost == {"fields whose value is not a number": 3}
 
 
+@pytest.mark.fault("L03")
 def test_nan_and_infinities_are_kept(log: Path) -> None:
     values = [v for _, _, v in read(log, "step:1 - a:nan - b:np.float64(inf) - c:-inf\n").values()]
     assert math.isnan(values[0])
     assert values[1:] == [math.inf, -math.inf]
 
 
+@pytest.mark.fault("L04")
 def test_a_line_that_ray_marks_as_repeated_is_no_new_step(log: Path) -> None:
     again = "(WorkerDict pid=9) step:1 - a:1\x1b[32m [repeated 4x across cluster] (Ray deduplicates logs)\x1b[0m\n"
     reader = read(log, "(WorkerDict pid=8) step:1 - a:1\n" + again)
@@ -120,12 +125,14 @@ def test_a_line_that_ray_marks_as_repeated_is_no_new_step(log: Path) -> None:
     assert reader.lost == {"a line that Ray marks as repeated": 1}
 
 
+@pytest.mark.fault("L04")
 def test_two_processes_that_print_by_turns_are_two_writers(log: Path) -> None:
     lines = [f"(A pid={pid}) step:{step} - a:{pid}\n" for step in range(3) for pid in (1, 2)]
     reader = read(log, "".join(lines))
     assert {(w, v) for _, _, v, _, w in reader.points} == {("pid 1", 1.0), ("pid 2", 2.0)}
 
 
+@pytest.mark.fault("L04", "L06")
 def test_a_restart_under_a_new_pid_stays_one_writer(log: Path) -> None:
     first = "".join(f"(A pid=1) step:{s} - a:{s}\n" for s in range(1, 6))
     second = "".join(f"(A pid=2) step:{s} - a:{-s}\n" for s in range(4, 8))
@@ -196,6 +203,7 @@ MIXED = (
 
 
 @pytest.mark.parametrize("text", [MIXED, b"\r 0%| | 0/90 [00:00<?, ?it/s]\n" + HF.encode() + b"\n"], ids=["verl", "hf"])
+@pytest.mark.fault("L07")
 def test_fed_in_any_pieces_it_reads_the_same(tmp_path: Path, text: bytes) -> None:
     whole = read(tmp_path / "whole.log", text)
     assert whole.points
@@ -215,6 +223,7 @@ def test_fed_in_any_pieces_it_reads_the_same(tmp_path: Path, text: bytes) -> Non
         assert reader.lost == whole.lost
 
 
+@pytest.mark.fault("L07")
 def test_a_partial_last_line_is_kept_back_until_it_is_complete(log: Path) -> None:
     reader = read(log, "step:1 - a:0.7")
     assert reader.points == []
@@ -223,6 +232,7 @@ def test_a_partial_last_line_is_kept_back_until_it_is_complete(log: Path) -> Non
     assert reader.poll().values() == [("a", 1, 0.768)]
 
 
+@pytest.mark.fault("L07")
 def test_a_line_that_never_ends_does_not_grow_a_buffer(log: Path) -> None:
     reader = read(log, "step:1 - a:1\n")
     with log.open("ab") as file:
@@ -235,6 +245,7 @@ def test_a_line_that_never_ends_does_not_grow_a_buffer(log: Path) -> None:
     assert reader.poll().values() == [("a", 1, 1.0), ("a", 2, 2.0)]
 
 
+@pytest.mark.fault("L07")
 def test_hours_of_bars_without_a_newline_do_not_hide_the_step_behind_them(log: Path) -> None:
     reader = read(log, RAY)
     with log.open("a") as file:
@@ -248,6 +259,7 @@ def test_hours_of_bars_without_a_newline_do_not_hide_the_step_behind_them(log: P
     assert reader.poll().values() == [("a", 3, 1.0)]
 
 
+@pytest.mark.fault("L09")
 def test_of_a_step_line_that_is_too_long_the_whole_fields_are_read_and_the_rest_counted(tmp_path: Path) -> None:
     line = "step:5 - " + " - ".join(f"m/{i:06}:{i}" for i in range(10_000)) + "\n"
     batch = read(tmp_path / "a.log", line)
@@ -338,6 +350,7 @@ def test_a_hole_that_is_filled_later_ends_as_a_fresh_read(log: Path) -> None:
     assert reader.lost == {}
 
 
+@pytest.mark.fault("L08")
 def test_utf_8_that_is_broken_is_replaced_in_names_only(log: Path) -> None:
     assert read(log, b"\xff\xfe junk\nstep:1 - a\xff:1\n").values() == [("a\ufffd", 1, 1.0)]
 
@@ -347,6 +360,7 @@ def test_utf_8_that_is_broken_is_replaced_in_names_only(log: Path) -> None:
     b"step:1 - a:1", b"\n", b"\r", b"\0", b"\xff", b"{'loss': 1.0, 'epoch': 1}", b" 1%| | 1/9 [00:00<?, ?it/s]",
     b"(A pid=1) ", b"\x1b[36m", b" - b:2", b"x", b"{", b"step:", b"'", b"[repeated 2x across cluster]",
 ]), max_size=40), st.integers(0, 99))  # fmt: skip
+@pytest.mark.fault("L07")
 def test_any_bytes_in_two_pieces_read_as_in_one(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], cut: int
 ) -> None:

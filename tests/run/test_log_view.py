@@ -45,6 +45,7 @@ def test_paging_up_and_down_shows_every_line_once(log: Path, monkeypatch: pytest
     assert down == up
 
 
+@pytest.mark.fault("L07")
 def test_a_last_line_without_newline_is_shown(log: Path) -> None:
     with log.open("a") as file:
         file.write("not yet whole")
@@ -92,10 +93,12 @@ def test_a_search_stops_at_its_limit_and_goes_on_from_there(log: Path, monkeypat
         ("a\u2028b\x85c".encode(), "a\\u2028b\\x85c"),
     ],
 )
+@pytest.mark.fault("L07")
 def test_a_line_is_shown_safely_in_its_last_state(line: bytes, text: str) -> None:
     assert shown(line) == text
 
 
+@pytest.mark.fault("L09")
 def test_a_line_of_20_megabytes_costs_one_look_and_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "wide.log"
     path.write_bytes(b"first\n" + b"\xe4\xb8\xad" * 2_000_000)
@@ -107,6 +110,7 @@ def test_a_line_of_20_megabytes_costs_one_look_and_says_what_is_missing(tmp_path
 
 
 @pytest.mark.parametrize("size", [16_385, 66_000, 3_000_000, 20_000_000])
+@pytest.mark.fault("L09")
 def test_a_line_that_was_cut_is_no_longer_than_a_line_may_be_and_counts_what_is_missing(size: int) -> None:
     line = shown(b"x" * size)
     kept, _, missing = line.partition("…+")

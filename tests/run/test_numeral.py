@@ -20,11 +20,13 @@ from critictui.run.numeral import number, step_number
         ("array(0.25, dtype=float32)", 0.25), ("tensor(0.3, device='cuda:0', dtype=torch.bfloat16)", 0.3),
     ],
 )  # fmt: skip
+@pytest.mark.fault("L03")
 def test_what_trainers_print_is_read(text: str, value: float) -> None:
     assert number(text.encode()) == value
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "np.float64(nan)", "tensor(nan, device='cuda:0')"])
+@pytest.mark.fault("L03")
 def test_nan_is_a_number_that_was_written(text: str) -> None:
     found = number(text.encode())
     assert found is not None
@@ -36,17 +38,20 @@ def test_nan_is_a_number_that_was_written(text: str) -> None:
     ["1_000", "٣", "１.５", "1,234.5", "None", "True", "0x10", "--", "-", "", ".", "5%", "1e", "1.2.3", "tensor([0.3])",
      "np.float64()", "np.float64(0.5", "eval(1)", "1" * 401, "1e400", "infinite", " 1", "0.5(WorkerDict"],
 )  # fmt: skip
+@pytest.mark.fault("L03")
 def test_what_only_looks_like_a_number_is_refused(text: str) -> None:
     assert number(text.encode()) is None
 
 
 @given(st.floats(allow_nan=False))
+@pytest.mark.fault("L03")
 def test_every_float_comes_back_as_it_was_printed(value: float) -> None:
     for text in (repr(value), f"np.float64({value!r})", f"tensor({value!r}, device='cuda:0')"):
         assert number(text.encode()) == value
 
 
 @given(st.binary(max_size=30))
+@pytest.mark.fault("L03")
 def test_any_bytes_are_a_number_or_none(text: bytes) -> None:
     found = number(text)
     assert found is None or isinstance(found, float)

@@ -66,6 +66,7 @@ def test_files_are_ordered_by_the_time_in_their_names_and_not_by_mtime(tmp_path,
     assert values_of(read(tmp_path)) == [1, 9, 9]
 
 
+@pytest.mark.fault("L06")
 def test_a_step_that_goes_back_in_one_file_is_a_restart_for_all_its_tags(tmp_path, wire, read):
     data = b"".join(wire.scalar(t, float(s), s) for s in range(1, 11) for t in "ab")
     data += b"".join(wire.scalar(t, 50.0 + s, s) for s in (7, 8) for t in "ab")
@@ -78,6 +79,7 @@ def test_a_step_that_goes_back_in_one_file_is_a_restart_for_all_its_tags(tmp_pat
     assert [(s.step, s.kind) for s in snapshot.seams] == [(7, "restart")]
 
 
+@pytest.mark.fault("L06")
 def test_a_tag_that_falls_silent_before_a_restart_and_speaks_after_it_is_of_both_sessions(tmp_path, wire, read):
     path = tmp_path / "events.out.tfevents.1700000000.host.1.0"
     path.write_bytes(wire.version() + b"".join(wire.scalar(tag, 1.0, s) for s in range(5) for tag in ("a", "b")))
@@ -145,6 +147,7 @@ def test_a_late_flush_of_the_old_process_does_not_bring_superseded_points_back(t
     assert snapshot.series["a"].superseded == 5
 
 
+@pytest.mark.fault("L10")
 def test_a_metric_of_several_sources_appears_once_from_the_best_of_them(tmp_path, wire, read):
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("critic/d_acc", 0.123456, s) for s in (1, 2)))
     lines = "".join(f"step:{s} - critic/d_acc:0.123 - critic/only_log:{s}.0\n" for s in (1, 2, 3, 999))
@@ -467,6 +470,7 @@ PAIRS = (
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="CRITICTUI_DATA does not name the folder with the real runs")
 @pytest.mark.parametrize(("log", "folder", "stamp"), PAIRS, ids=[p[2] for p in PAIRS])
+@pytest.mark.fault("L03")
 def test_a_real_log_and_the_event_file_of_its_run_agree_at_every_step(read, log, folder, stamp):
     """CRITICTUI_DATA. The log prints the double that the event file holds as float32: they differ by half a bit."""
     events = next((REAL / "events/verl/tensorboard_log" / folder).glob(f"*tfevents.{stamp}*"))

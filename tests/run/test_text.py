@@ -17,6 +17,7 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=30
 
 
 @given(any_text, st.integers(0, 80))
+@pytest.mark.fault("L08")
 def test_what_comes_out_is_safe_and_within_the_limit(text: str, limit: int) -> None:
     shown = sanitise(text, limit)
     assert len(shown) <= limit
@@ -36,6 +37,7 @@ def test_what_comes_out_is_safe_and_within_the_limit(text: str, limit: int) -> N
 
 
 @given(any_text, st.integers(0, 80))
+@pytest.mark.fault("L08")
 def test_a_second_pass_changes_nothing(text: str, limit: int) -> None:
     once = sanitise(text, limit)
     assert sanitise(once, limit) == once
@@ -69,10 +71,12 @@ def test_plain_text_is_left_alone(text: str) -> None:
         ("[link=file]", "[link=file]"),
     ],
 )
+@pytest.mark.fault("L08")
 def test_each_kind_of_danger_is_shown_as_documented(text: str, shown: str) -> None:
     assert sanitise(text) == shown
 
 
+@pytest.mark.fault("L09")
 def test_what_is_cut_is_counted() -> None:
     shown = sanitise("x" * 1000, 100)
     kept, _, missing = shown.partition("…+")
@@ -85,6 +89,7 @@ def test_a_line_has_no_newline() -> None:
 
 
 @pytest.mark.parametrize("unit", ["\x1b]", "\x1b[", "\x1b[0", "\u0301", "\x1bP\x1b", "\u202e"])
+@pytest.mark.fault("L09")
 def test_the_cost_is_linear(unit: str) -> None:
     def cost(size: int) -> float:
         text = unit * size
