@@ -32,6 +32,7 @@ _MOST_NEAR = 256
 _MOST_DOUBTS = 2000
 _ENTRIES_A_CHECK = 32
 _MOST_NAMED = 3
+_LONGEST_NAME = 120
 _REGROUP = 1.2
 
 
@@ -255,11 +256,16 @@ def said_of(error: OSError) -> str:
     return "permission denied" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
 
 
+def _elided(name: str) -> str:
+    """A long path without its middle: the ends tell it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 :]}"
+
+
 def _notices(alike: dict[Path, str], target: Path) -> tuple[str, ...]:
     """One sentence a reason, with the first few names."""
     by_reason: dict[str, list[str]] = {}
     for path, reason in alike.items():
-        by_reason.setdefault(reason, []).append(os.path.relpath(path, target))
+        by_reason.setdefault(reason, []).append(_elided(os.path.relpath(path, target)))
     out = []
     for reason, names in by_reason.items():
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
