@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -50,7 +51,10 @@ def state_path(target: Path) -> Path:
 def load_state(path: Path) -> tuple[ScreenState, str]:
     """The remembered state, or the default and one sentence that says why it was not used."""
     try:
-        if path.stat().st_size > _LARGEST:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return ScreenState(), f"{path}: no regular file; the screen starts with its defaults"
+        if found.st_size > _LARGEST:
             return ScreenState(), f"{path}: larger than 1 MiB, not a screen's state; it is left alone"
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
