@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCENARIO ?= healthy
 
-.PHONY: demo test check lint types tests bench screens wheel clean help
+.PHONY: demo test check lint types tests fuzz mutants bench screens wheel clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,14 @@ types: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup -q tests
+
+SECONDS ?= 60
+fuzz: $(STAMP)  ## every door for foreign bytes under atheris, SECONDS each
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
+
+mutants: $(STAMP)  ## broken variants of the product, each of which a test must find
+	PYTHONPATH=tests $(BIN)/python -m mutants
 
 bench: $(STAMP)  ## ratios against peers, each in one run
 	$(BIN)/python -m benchmarks

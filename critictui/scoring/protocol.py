@@ -108,7 +108,7 @@ def message_from_json(value: Mapping[str, object]) -> JobMessage:
             case "failed":
                 if value["reason"] in _REASONS:
                     return Failed(reason=value["reason"], message=str(value["message"]))  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"not a message ({type(error).__name__}: {error!s:.60})") from None
     raise ProtocolError(f"not a message: type {value.get('type')!r:.40}")
 
