@@ -6,6 +6,7 @@ repairs and polls, the scalars are those of one plain read of the final file.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ TAIL_FIRST_FROM = 4 << 20
 _BIG_RECORD = 8 << 20
 """A longer record holds images or text: it is checked in pieces, counted and not decoded, nor sought behind damage."""
 _RESCAN_ALL = 4 << 20
-"""As many bytes behind damage are searched again whenever the file changes."""
+"""As many bytes behind damage are searched again when the file changes,"""
+_SEARCH_AGAIN = 1.0
+"""no sooner than after so many seconds, or a file that always grows would never be searched to its end."""
 _QUIET_AFTER = 600.0
 
 
@@ -46,6 +49,13 @@ class _Span:
     """How far a search behind damage at `at` has come."""
     torn: int | None = None
     """The first place that it met where a record may begin whose end is still to come."""
+    stale: bool = False
+    """The file changed since the search began: what lies behind may be repaired."""
+    began: float = -math.inf
+
+    def begin_anew(self) -> None:
+        """Search again from the damage on."""
+        self.scanned, self.torn, self.stale, self.began = 0, None, False, time.monotonic()
 
 
 @dataclass(slots=True)
@@ -129,7 +139,8 @@ class EventFile:
     @property
     def _nothing_to_do(self) -> bool:
         lagging = self._file.remote and self._read_to < self._file.size  # its data may come before its attributes
-        return not self._more and not lagging and not self._witness.waits
+        stale = any(span is not None and span.scanned and span.stale for span in (self._front, self._tail))
+        return not (self._more or lagging or stale or self._witness.waits)
 
     def close(self) -> None:
         """Nothing stays open between polls."""
@@ -174,7 +185,7 @@ class EventFile:
             self._forget()
         for span in (self._front, self._tail):
             if span is not None and self._file.size - span.at <= _RESCAN_ALL:
-                span.scanned, span.torn = 0, None
+                span.stale = True
 
     def _still_holds(self, look: Look, work: _Work) -> bool:
         """Whether what was read is still there, as far as that is known by now."""
@@ -220,12 +231,15 @@ class EventFile:
                 return
 
     def _advance(self, span: _Span, work: _Work, stop: int | None) -> bool:
-        """Read records from `span.at` on, to the end of the file or to `stop`; True if the budget ended it."""
+        """Read records from `span.at` on, to the end of the file or to `stop`; True if the budget ended it.
+
+        One chunk at least: where each read takes longer than a slice, as on a slow disk, it goes on all the same.
+        """
         while stop is None or span.at < stop:
-            if work.over:
-                return True
             if not self._step(span, work, stop):
                 return False
+            if work.over:
+                return stop is None or span.at < stop
         return False
 
     def _step(self, span: _Span, work: _Work, stop: int | None) -> bool:
@@ -306,35 +320,52 @@ class EventFile:
 
     def _search(self, span: _Span, work: _Work) -> bool:
         """Look behind damage for the next intact record; False if there is none yet."""
-        start = max(span.at + 1, span.scanned)
-        while True:  # one look at least, however little the budget is
+        if span.stale and time.monotonic() >= span.began + _SEARCH_AGAIN:
+            span.begin_anew()
+        start, at_once = max(span.at + 1, span.scanned), False
+        while True:  # one chunk at least, however little the budget is
             data = self._file.read(start, _CHUNK)
             work.bytes -= len(data)
-            for place, length in candidates(data):
-                offset = start + place
-                if length > _BIG_RECORD:
-                    continue
-                if offset + HEADER + length + FOOTER > self._file.size:
-                    span.torn = offset if span.torn is None else span.torn
-                    continue
-                work.bytes -= length
-                if self._holds(offset, length):
-                    lost = offset - span.at
-                    work.skipped.append(Skipped(self._name, span.at, lost, 1, "damaged up to the next intact record"))
-                    self._witness.note(offset, self._file.read(offset, HEADER + length + FOOTER))
-                    self._move_over(span, lost, work, hole=True)
-                    return True
-                if work.over:
-                    span.scanned = offset + 1
-                    return True
+            found = self._found(span, start, data, work, at_once=at_once)
+            if found is not None and span.stale:
+                # the damage before it may be repaired by now: all of it, which is little, is searched in one go
+                span.begin_anew()
+                start, at_once = span.at + 1, True
+                continue
+            if found is not None:
+                offset, size = found
+                lost = offset - span.at
+                work.skipped.append(Skipped(self._name, span.at, lost, 1, "damaged up to the next intact record"))
+                self._witness.note(offset, self._file.read(offset, size))
+                self._move_over(span, lost, work, hole=True)
+                return True
+            if work.over and span.scanned > start and not at_once:
+                return True
             if len(data) < _CHUNK:
                 span.scanned = span.torn or max(span.at + 1, start + len(data) - HEADER + 1)
                 span.torn = None
                 return False
             start += len(data) - HEADER + 1
             span.scanned = start
-            if work.over:
+            if work.over and not at_once:
                 return True
+
+    def _found(self, span: _Span, start: int, data: bytes, work: _Work, *, at_once: bool) -> tuple[int, int] | None:
+        """The first intact record in a chunk, offset and size; if the budget ends before, `span.scanned` says where."""
+        for place, length in candidates(data):
+            offset, size = start + place, HEADER + length + FOOTER
+            if length > _BIG_RECORD:
+                continue
+            if offset + size > self._file.size:
+                span.torn = offset if span.torn is None else span.torn
+                continue
+            work.bytes -= length
+            if self._holds(offset, length):
+                return offset, size
+            if work.over and not at_once:
+                span.scanned = offset + 1
+                return None
+        return None
 
     def _holds(self, offset: int, length: int) -> bool:
         """Whether the payload of the record at `offset` is whole and matches its checksum; read in pieces."""
@@ -350,7 +381,7 @@ class EventFile:
     def _move(self, span: _Span, data: bytes) -> None:
         span.digest.update(data)
         span.at += len(data)
-        span.scanned, span.torn = 0, None
+        span.scanned, span.torn, span.stale = 0, None, False
 
     def _move_over(self, span: _Span, length: int, work: _Work, *, hole: bool = False) -> None:
         """Step over bytes that hold nothing, or nothing intact."""

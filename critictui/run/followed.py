@@ -132,6 +132,9 @@ class FollowedFile:
             if not rest:
                 break
             data += rest
+        end = offset + len(data)
+        if len(data) < length and end < self.size and not self.remote and os.fstat(descriptor).st_size > end:
+            raise OSError(errno.EIO, "a read ended before the file does")
         return data
 
     def _open(self) -> int:
