@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCENARIO ?= healthy
 
-.PHONY: demo test check lint types tests fuzz mutants bench screens wheel clean help
+.PHONY: demo test check lint types tests faults fuzz mutants bench screens wheel clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,9 @@ tests: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup -q tests
 
 SECONDS ?= 60
+faults: $(STAMP)  ## the long form of the fault tests: every N-th failing call, more sizes, more seeds
+	CRITICTUI_LONG=1 $(BIN)/pytest -q tests/survival
+
 fuzz: $(STAMP)  ## every door for foreign bytes under atheris, SECONDS each
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)

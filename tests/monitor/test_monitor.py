@@ -39,6 +39,7 @@ def test_what_was_there_and_what_is_written_later_arrives(watching: Any, run_dir
     assert versions == sorted(set(versions))
 
 
+@pytest.mark.fault("F21")
 def test_without_inotify_the_poll_finds_it_and_that_is_said(
     watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +55,7 @@ def test_without_inotify_the_poll_finds_it_and_that_is_said(
     assert any("no inotify instances" in notice for notice in snapshot.notices)
 
 
+@pytest.mark.fault("F21")
 def test_a_bell_that_never_rings_costs_a_second_and_loses_nothing(
     watching: Any, run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_run_that_begins_after_the_monitor_is_found(watching: Any, run_dir: Pa
     listener.until_step(2)
 
 
+@pytest.mark.fault("F09")
 def test_a_run_directory_that_is_deleted_and_made_again_goes_on(
     watching: Any, run_dir: Path, write_steps: Write
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_burst_rings_once_until_it_is_armed_again(tmp_path: Path) -> None:
     bell.close()
 
 
+@pytest.mark.fault("F21")
 def test_folders_on_a_network_are_polled_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("critictui.run.mounts.is_remote", lambda path: True)
     bell = Bell(lambda: None)
@@ -77,6 +78,7 @@ def test_folders_on_a_network_are_polled_and_that_is_said(tmp_path: Path, monkey
 
 
 @linux
+@pytest.mark.fault("F21")
 def test_no_watches_left_is_a_notice_not_an_error(tmp_path: Path) -> None:
     """In a user namespace of its own, where the limit can really be zero."""
     code = (

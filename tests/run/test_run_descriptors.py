@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import resource
 
+import pytest
+
 from critictui.config import Config
 from critictui.run.reader import RunReader
 
 
+@pytest.mark.fault("F23")
 def test_a_run_of_many_old_files_is_read_with_few_descriptors(tmp_path, wire):
     for k in range(60):
         path = tmp_path / f"events.out.tfevents.{1_700_000_000 + k}.host.1.0"

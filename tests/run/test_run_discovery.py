@@ -79,6 +79,7 @@ def test_the_newest_trainer_state_stands_for_all_of_one_trainer(tmp_path):
     assert found(tmp_path) == {tmp_path.name: ["checkpoint-1000/trainer_state.json"]}
 
 
+@pytest.mark.fault("F18")
 def test_look_alikes_special_files_and_loops_are_passed_over_and_counted(tmp_path, events):
     put(tmp_path / EVENTS, events)
     put(tmp_path / "events.out.tfevents.2.lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
@@ -114,6 +115,7 @@ def test_new_files_and_directories_are_found_later_and_a_log_once_it_shows_what_
     assert [f.kind for f in scanner.runs[0].files] == ["events", "log"]
 
 
+@pytest.mark.fault("F20")
 def test_a_large_tree_is_searched_in_slices_and_runs_come_while_it_lasts(tmp_path, events):
     for k in range(60):
         put(tmp_path / f"run{k:03}" / EVENTS, events)

@@ -58,6 +58,7 @@ def three(wire) -> bytes:
     return wire.version() + b"".join(wire.scalar("critic/d_acc", v, s) for s, v in ((1, 0.5), (2, 0.75), (3, 1.0)))
 
 
+@pytest.mark.fault("F01")
 def test_a_file_cut_at_every_byte_gives_the_points_before_the_cut_and_then_all(tmp_path, three, wire):
     path = tmp_path / "events.out.tfevents.1"
     ends = np.cumsum([len(wire.version())] + [len(wire.scalar("critic/d_acc", 1.0, s)) for s in (1, 2, 3)])
@@ -76,6 +77,7 @@ def test_a_file_cut_at_every_byte_gives_the_points_before_the_cut_and_then_all(t
         assert [p[1][3] for p in follower.points] == [0.5, 0.75, 1.0]
 
 
+@pytest.mark.fault("F03")
 def test_a_damaged_payload_loses_exactly_its_record_and_is_counted(tmp_path, wire):
     records = [wire.version(), *(wire.scalar("a", float(s), s) for s in range(1, 60))]
     middle = sum(map(len, records[:30]))
@@ -89,6 +91,7 @@ def test_a_damaged_payload_loses_exactly_its_record_and_is_counted(tmp_path, wir
         assert [(offset, size) for offset, size, _ in follower.lost] == [(middle, len(records[30]))]
 
 
+@pytest.mark.fault("F04")
 def test_garbage_in_the_middle_is_stepped_over_to_the_next_record_whose_checksums_hold(tmp_path, wire):
     first, rest = wire.version() + wire.steps("a", [1, 2, 3]), wire.steps("a", [4, 5, 6])
     for length in (1, 7, 16, 4096, 700_000):
@@ -133,6 +136,7 @@ def test_a_hole_between_records_is_counted_and_taken_back_when_it_is_filled(tmp_
     assert follower.lost == []
 
 
+@pytest.mark.fault("F04")
 def test_a_claimed_length_is_never_allocated(tmp_path, wire):
     for claimed in (1 << 60, (1 << 64) - 1, 1 << 31, 1 << 29):
         length = struct.pack("<Q", claimed)
@@ -161,6 +165,7 @@ def test_a_replaced_a_truncated_and_a_rewritten_file_are_read_anew(tmp_path, wir
     assert [p[1][0] for p in follower.points] == ["c"] * 5
 
 
+@pytest.mark.fault("F09")
 def test_a_deleted_file_keeps_its_data_and_is_read_on_when_it_returns(tmp_path, wire):
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(wire.version() + wire.steps("a", [1, 2, 3]))
@@ -177,6 +182,7 @@ def test_a_deleted_file_keeps_its_data_and_is_read_on_when_it_returns(tmp_path, 
     assert follower.state == plain(path).state
 
 
+@pytest.mark.fault("F18")
 def test_the_end_of_a_large_file_comes_first_and_the_rest_joins_it(tmp_path, wire):
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(wire.version() + b"".join(wire.scalar(f"t{s % 7}", s / 3, s) for s in range(80_000)))
@@ -205,6 +211,7 @@ def test_a_record_that_holds_another_file_does_not_mislead_the_search_for_the_en
     assert [p[1][:2] for p in follower.points] == [("a", 1), ("a", 2), ("a", 3)]
 
 
+@pytest.mark.fault("F14")
 def test_wall_times_and_steps_at_the_edge_survive(tmp_path, wire):
     walls = (math.nan, -1.0, 4e9, math.inf, 0.0)
     steps = (2**63 - 1, -5, 0, -(2**63), 1)
@@ -239,6 +246,7 @@ _TENSORS: tuple[tuple[str, int, bytes, float | None], ...] = (
 
 
 @pytest.mark.parametrize(("what", "dtype", "body", "expected"), _TENSORS, ids=[t[0] for t in _TENSORS])
+@pytest.mark.fault("F15")
 def test_tensors_of_rank_zero_are_scalars_and_others_are_counted(tmp_path, wire, what, dtype, body, expected):
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(wire.scalar("other", 1.0, 3) + wire.tensor("t", b"\x08" + bytes([dtype]) + body, 3))
@@ -250,6 +258,7 @@ def test_tensors_of_rank_zero_are_scalars_and_others_are_counted(tmp_path, wire,
     assert follower.lost == []
 
 
+@pytest.mark.fault("F07")
 def test_a_record_that_is_no_event_is_counted_and_unknown_fields_are_not(tmp_path, wire):
     event = wire.event(wire.value("a", b"\x15" + struct.pack("<f", 2.0)), 1, 1.0)
     unknown = b"\xa0\x06\x01" + wire.message(77, b"x" * 300)
@@ -265,6 +274,7 @@ def test_a_record_that_is_no_event_is_counted_and_unknown_fields_are_not(tmp_pat
     assert len(follower.lost) >= 4
 
 
+@pytest.mark.fault("F07")
 def test_a_million_values_in_one_event_are_read_in_bounded_time(tmp_path, wire):
     one = wire.value("a", b"\x15" + struct.pack("<f", 2.0))
     path = tmp_path / "events.out.tfevents.1"
@@ -290,6 +300,7 @@ def test_records_of_all_forms_in_one_file_keep_their_order(tmp_path, wire):
     assert [p[1] for p in plain(path).points] == expected
 
 
+@pytest.mark.fault("F17")
 def test_hostile_tags_are_made_safe_and_stay_apart(tmp_path, wire):
     tags = [b"\x1b[31mred", b"[/x]", b"a\nb", b"\xff\xfe", b"/", "\u202eevil".encode(), b"x" * 65536, b""]
     path = tmp_path / "events.out.tfevents.1"
@@ -386,6 +397,7 @@ def test_an_idle_file_costs_microseconds_and_no_descriptor_leaks(tmp_path, wire)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.fault("F22")
 def test_a_read_error_is_a_state_and_the_file_is_tried_again(tmp_path, wire, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(wire.version() + wire.steps("a", [1, 2]))

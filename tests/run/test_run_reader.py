@@ -94,6 +94,7 @@ def test_a_tag_that_falls_silent_before_a_restart_and_speaks_after_it_is_of_both
     assert grown.series["b"].session.tolist() == read(tmp_path).series["b"].session.tolist()
 
 
+@pytest.mark.fault("F13")
 def test_late_and_double_points_are_no_restart_and_the_last_write_stands(tmp_path, wire, read):
     order = [1, 2, 4, 3, 5, 5, 8, 6, 7, 9, 4, 10]
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("a", float(k), s) for k, s in enumerate(order)))
@@ -105,6 +106,7 @@ def test_late_and_double_points_are_no_restart_and_the_last_write_stands(tmp_pat
     assert len(snapshot.sessions) == 1
 
 
+@pytest.mark.fault("F14")
 def test_a_writer_that_counts_no_steps_is_shown_by_index(tmp_path, wire, read):
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("a", float(k), 0) for k in range(7)))
     snapshot = read(tmp_path)
@@ -114,6 +116,7 @@ def test_a_writer_that_counts_no_steps_is_shown_by_index(tmp_path, wire, read):
     assert steps_of(read(tmp_path)) == [0, 1], "with one real step, the others are duplicates of step 0"
 
 
+@pytest.mark.fault("F11")
 def test_two_live_writers_stay_apart_and_the_user_is_told(tmp_path, wire):
     one, two = tmp_path / "events.out.tfevents.1700000000.a.1.0", tmp_path / "events.out.tfevents.1700000001.b.2.0"
     reader = RunReader(tmp_path, Config())
@@ -259,6 +262,7 @@ def test_nonsense_in_wall_times_leaves_the_pace_alone(tmp_path, wire, read):
     assert read(tmp_path).pace == pytest.approx(10.0)
 
 
+@pytest.mark.fault("F12")
 def test_time_stamps_in_the_future_are_said_to_be_so(tmp_path, wire, read):
     (tmp_path / FIRST).write_bytes(wire.steps("a", [1, 2, 3], time.time() + 2 * 86400))
     assert any("in the future" in notice for notice in read(tmp_path).notices)
@@ -287,6 +291,7 @@ def test_a_profile_of_the_users_names_the_series_of_a_run_that_it_recognises(tmp
         ([1.7e9, 1.7e9 - 60, 1.7e9 + 60], ""),
     ],
 )
+@pytest.mark.fault("F12")
 def test_stamps_that_are_no_time_of_day_are_a_clock_skew_and_change_no_order(tmp_path, wire, read, walls, said):
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar("a", float(s), s, w) for s, w in enumerate(walls, 1)))
     snapshot = read(tmp_path)
@@ -295,6 +300,7 @@ def test_stamps_that_are_no_time_of_day_are_a_clock_skew_and_change_no_order(tmp
     assert len(snapshot.sessions) == 1
 
 
+@pytest.mark.fault("F12")
 def test_a_run_that_grows_with_stamps_of_the_past_has_a_skewed_clock_and_lives(tmp_path, wire):
     path = tmp_path / FIRST
     path.write_bytes(wire.steps("a", [1, 2], time.time() - 2 * 86400))
@@ -452,6 +458,7 @@ def test_a_large_file_fills_in_behind_its_end_and_ends_as_a_plain_read_does(tmp_
     assert [s.first_step for s in snapshot.sessions] == [1, 9000]
 
 
+@pytest.mark.fault("F17")
 def test_tens_of_thousands_of_tags_are_read(tmp_path, wire, read):
     (tmp_path / FIRST).write_bytes(b"".join(wire.scalar(f"tag/{k}", 1.0, 1) for k in range(20_000)))
     assert len(read(tmp_path).series) == 20_000

@@ -79,6 +79,7 @@ def test_an_error_is_a_state_that_passes_and_loses_nothing(
     tail.close()
 
 
+@pytest.mark.fault("F22")
 def test_the_pauses_between_tries_stay_short(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(followed.time, "monotonic", lambda: now[0])
@@ -112,6 +113,7 @@ def test_what_is_no_regular_file_is_never_waited_for(tmp_path: Path) -> None:
     assert "not a regular file" in tail.facts("pipe.log", "log", 0, more=False).message
 
 
+@pytest.mark.fault("F24")
 def test_on_a_network_file_system_the_size_is_not_believed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attributes that lag behind the data, as an NFS client's cache gives them."""
     monkeypatch.setattr(followed, "is_remote", lambda path: True)
