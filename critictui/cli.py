@@ -313,7 +313,7 @@ def watch(
         from critictui.monitor.daemon import watch_headless
 
         return watch_headless(target, config)
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise InputError("watch needs a terminal; use `critictui check RUN_DIR`, or `watch --headless RUN_DIR`")
     from critictui.tui.start import watch as watch_on_screen
 
