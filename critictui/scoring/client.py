@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +17,10 @@ from pathlib import Path
 
 from critictui.errors import JobFailedError
 from critictui.places import cache_dir
+from critictui.scoring.ending import death, end, gone
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.scoring.last_lines import TAIL_BYTES, last_lines
-from critictui.scoring.offspring import NAME, end_marked, new_mark
+from critictui.scoring.offspring import NAME, new_mark
 from critictui.scoring.protocol import LARGEST, LENGTH, ProtocolError, frame, job_to_json, message_from_json, unframe
 
 HEARTBEAT_SECONDS = 120.0
@@ -29,6 +29,8 @@ network disk holds Python's lock for longer than that."""
 STALL_SECONDS = 1800.0
 """A worker that speaks but gets nowhere for so long counts as hung too."""
 GRACE_SECONDS = 5.0
+_MOST_LINES = 20
+_LONGEST_LINE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,17 @@ class Worker:
             outcome = await _converse(self._process, self._channel, job, on_message, cancel=cancel, patience=patience)
         finally:
             await self.end(patience.grace)
-        if isinstance(outcome, Failed) and outcome.reason in {"crashed", "hung", "error"}:
-            last = self._tail.last_lines()
-            outcome = Failed(outcome.reason, outcome.message + (f"\n{last}" if last else ""))
+        if isinstance(outcome, Failed):
+            printed = self._tail.last_lines() if outcome.reason in {"crashed", "hung", "error"} else ""
+            # a message may quote a checkpoint's own names
+            said = last_lines(outcome.message, _MOST_LINES, _LONGEST_LINE)
+            outcome = Failed(outcome.reason, "\n".join(filter(None, [said, printed])))
         on_message(outcome)
         return outcome
 
     async def end(self, grace: float = GRACE_SECONDS) -> None:
         """End it and all that it started; a cancelled caller waits for that too."""
-        ended = asyncio.create_task(_end(self._process, grace, self._mark))
+        ended = asyncio.create_task(end(self._process, grace, self._mark))
         try:
             await asyncio.shield(ended)
         except asyncio.CancelledError:
@@ -195,7 +199,7 @@ async def _converse(
     """Send the job, then listen until the worker has answered, has died, is silent for too long, or is cancelled."""
     reader, writer = await asyncio.open_connection(sock=channel)
     writer.write(frame(job_to_json(job)))
-    exited = asyncio.create_task(process.wait())
+    exited = asyncio.create_task(gone(process))
     cancelled = asyncio.create_task((cancel or asyncio.Event()).wait())
     reading: asyncio.Task[JobMessage] | None = None
     moved, last = time.monotonic(), (("", -1.0))
@@ -210,7 +214,7 @@ async def _converse(
                 # what it wrote before it died is still to be read; nothing more will come
                 await asyncio.wait({reading}, timeout=0.5)
                 if not reading.done():
-                    return _death(exited.result(), "")
+                    return death(exited.result(), "")
             if not reading.done():
                 return Failed("hung", f"the worker was silent for {patience.heartbeat:.0f} seconds and was ended")
             try:
@@ -222,7 +226,7 @@ async def _converse(
                     if isinstance(error, asyncio.IncompleteReadError) and error.partial
                     else ""
                 )
-                return _death(exited.result() if exited.done() else None, cut)
+                return death(exited.result() if exited.done() else None, cut)
             except ProtocolError as error:
                 return Failed("crashed", f"the worker sent garbage: {error}")
             reading = None
@@ -257,45 +261,6 @@ async def _read(reader: asyncio.StreamReader) -> JobMessage:
             raise asyncio.IncompleteReadError(bytes(body), length)
         body += piece
     return message_from_json(unframe(bytes(body)))
-
-
-def _death(status: int | None, cut: str) -> Failed:
-    """A dead worker's exit status in words."""
-    if status is None:
-        return Failed("crashed", f"the worker closed its channel{cut} and did not end; it was ended")
-    if status >= 0:
-        return Failed("crashed", f"the worker ended with exit status {status}{cut} and without a result")
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    hints = {
-        signal.SIGKILL: "; the kernel does so when host memory runs out",
-        signal.SIGBUS: "; a file that is being read was cut short, or its disk failed",
-        signal.SIGSEGV: "; a library crashed",
-    }
-    hint = hints.get(signal.Signals(-status), "") if name.startswith("SIG") else ""
-    return Failed("crashed", f"the worker died: {name} (signal {-status}){hint}")
-
-
-async def _end(process: asyncio.subprocess.Process, grace: float, mark: str) -> None:
-    """End the worker's whole group: politely, then for good; then what left the group.
-
-    Reaped unless the kernel itself holds on to it.
-    """
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), grace)
-    _signal_group(process.pid, signal.SIGKILL)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), grace)
-    await asyncio.to_thread(end_marked, mark)
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
 
 
 class _Tail:
