@@ -36,14 +36,13 @@ class Guardian:
 
     def start(self, attributes: list[object]) -> None:
         """Begin to wait; where no process can be had there is none, and `reset` is the remedy."""
-        terminal = output_fd()
         source = inspect.getsource(restorer)
         modes = ("\x1b\\" + RESTORE + _FAREWELL).encode().hex()
-        command = [sys.executable, "-I", "-S", "-c", source, str(terminal), modes, restorer.as_argument(attributes)]
+        command = [sys.executable, "-I", "-S", "-c", source, modes, restorer.as_argument(attributes)]
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, bufsize=0,
-                pass_fds=(terminal,), start_new_session=True, cwd="/",
+                command, stdin=subprocess.PIPE, stdout=output_fd(), stderr=subprocess.DEVNULL, bufsize=0,
+                start_new_session=True, cwd="/",
             )  # fmt: skip
 
     def tell(self, *, held: bool) -> None:

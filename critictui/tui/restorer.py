@@ -1,7 +1,7 @@
 """Waits for the end of the program that owns a terminal; restores the terminal where that program no longer could.
 
 Runs by itself, in a session of its own, so that no key, no hang-up and no `kill` of the program's group reaches it.
-Arguments: the terminal's descriptor, what to write to it, and its attributes, both in hexadecimal. On standard input
+Standard output is the terminal. Arguments: what to write to it, and its attributes, in hexadecimal. On standard input
 comes `1` when the program takes the terminal and `0` when it gives it back; the end of the input is the end of the
 program.
 """
@@ -39,4 +39,4 @@ def as_argument(attributes: list[object]) -> str:
 
 
 if __name__ == "__main__" and wait(0):
-    restore(int(sys.argv[1]), bytes.fromhex(sys.argv[2]), sys.argv[3])
+    restore(1, bytes.fromhex(sys.argv[1]), sys.argv[2])
