@@ -85,7 +85,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 WRITER = """
 import json, os, sys, time
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from critictui.health.alert import Alert
 from critictui.monitor.alarm_log import AlarmLog

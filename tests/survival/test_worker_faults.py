@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import platform
+import signal
 import subprocess
 import sys
 import textwrap
@@ -252,6 +254,15 @@ if pid == 0:
 os.waitpid(pid, 0)
 {then}
 """
+
+
+def end_all(processes: list[int]) -> None:
+    """Nothing stays behind where a test fails."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.kill(process, signal.SIGKILL)
+
+
 ENDS = {
     "finishes": ("", "time.sleep(0.5)", Finished, ""),
     "is killed": ("", "time.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)", Failed, "SIGKILL (signal 9)"),
@@ -272,7 +283,10 @@ def test_a_child_that_left_the_workers_group_and_session_ends_with_it(
         assert said in outcome.message
     hidden = [int(m.phase) for m in messages if isinstance(m, Progress) and m.phase.isdigit()]
     assert hidden
-    assert all(wait_until(lambda p=process: gone(p)) for process in hidden)  # type: ignore[misc]
+    try:
+        assert all(wait_until(lambda p=process: gone(p), 20) for process in hidden)  # type: ignore[misc]
+    finally:
+        end_all(hidden)
     assert not [child for child in children_of(os.getpid()) if gone(child)]  # no zombie
 
 
@@ -293,7 +307,10 @@ def test_a_cancelled_worker_takes_its_hidden_child_with_it_and_the_next_one_work
 
     outcome, hidden = asyncio.run(go())
     assert outcome == Failed("cancelled", "cancelled")
-    assert wait_until(lambda: gone(hidden))
+    try:
+        assert wait_until(lambda: gone(hidden), 20)
+    finally:
+        end_all([hidden])
     assert isinstance(outcome_of(light("pass"))[0], Finished)
 
 
@@ -387,7 +404,10 @@ def test_a_parent_that_is_killed_in_mid_score_leaves_no_worker_and_no_half_resul
     parent.wait()
     parent.stdout.close()
     assert workers
-    assert all(wait_until(lambda p=process: gone(p)) for process in workers)  # type: ignore[misc]
+    try:
+        assert all(wait_until(lambda p=process: gone(p), 20) for process in workers)  # type: ignore[misc]
+    finally:
+        end_all(workers)
     folder = ResultsFolder(run)
     found = folder.poll()
     assert folder.notices == ()
