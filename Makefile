@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCENARIO ?= healthy
+SECONDS ?= 60
 
 .PHONY: demo test check lint types tests faults fuzz mutants bench screens wheel clean help
 
@@ -33,7 +34,6 @@ types: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup -q tests
 
-SECONDS ?= 60
 faults: $(STAMP)  ## the long form of the fault tests: every N-th failing call, more sizes, more seeds
 	CRITICTUI_LONG=1 $(BIN)/pytest -q tests/survival
 
