@@ -34,7 +34,8 @@ _BIG_RECORD = 8 << 20
 _RESCAN_ALL = 4 << 20
 """As many bytes behind damage are searched again when the file changes,"""
 _SEARCH_AGAIN = 1.0
-"""no sooner than after so many seconds, or a file that always grows would never be searched to its end."""
+"""if they are more than a chunk no sooner than after so many seconds: a file that always grows would never be searched
+to its end."""
 _QUIET_AFTER = 600.0
 
 
@@ -320,7 +321,8 @@ class EventFile:
 
     def _search(self, span: _Span, work: _Work) -> bool:
         """Look behind damage for the next intact record; False if there is none yet."""
-        if span.stale and time.monotonic() >= span.began + _SEARCH_AGAIN:
+        little = self._file.size - span.at <= _CHUNK
+        if span.stale and (little or time.monotonic() >= span.began + _SEARCH_AGAIN):
             span.begin_anew()
         start, at_once = max(span.at + 1, span.scanned), False
         while True:  # one chunk at least, however little the budget is

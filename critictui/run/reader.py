@@ -93,7 +93,7 @@ class RunReader:
         self._names: dict[Path, str] = {}
         self._derived = DerivedMetrics()
         self._seen = SeenPace()
-        self._tags: tuple[str, ...] = ()
+        self._tags: tuple[str, ...] | None = None
         self._metrics: dict[str, str] = {}
         self._grew_at: float | None = None
         self._grew_time: float | None = None
@@ -265,7 +265,7 @@ class RunReader:
         profile = self._profile[1].profile
         if profile is before:
             return series
-        self._tags, self._table = (), table_of(profile, self._config.aliases)
+        self._tags, self._table = None, table_of(profile, self._config.aliases)
         self._store.rename(self._table)
         return self._store.series()
 

@@ -332,6 +332,8 @@ class Script:
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=Script.moves, tail_first=st.sampled_from([1 << 40, 300]))
 @example(moves=[("append", 200), ("hole", 60), ("append", 200), ("poll", 1 << 30), ("fill", 0)], tail_first=1 << 40)
+@example(moves=[("append", 1), ("hole", 44), ("poll", 64), ("delete", 0), ("append", 73)], tail_first=1 << 40)
+@example(moves=[("garbage", 1), ("append", 40), ("poll", 64), ("flip", 1)], tail_first=1 << 40)
 @example(moves=[("append", 200), ("poll", 1 << 30), ("flip", 100), ("poll", 1 << 30)], tail_first=1 << 40)
 def test_whatever_happens_to_a_file_following_it_ends_where_a_plain_read_does(
     tmp_path_factory, wire, moves, tail_first

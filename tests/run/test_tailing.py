@@ -126,3 +126,42 @@ def test_on_a_network_file_system_the_size_is_not_believed(file: Path, monkeypat
     monkeypatch.setattr(Path, "stat", lambda self, **kw: old if self == file else real(self, **kw))
     monkeypatch.setattr(followed.os, "fstat", lambda fd: old if known(fd).st_ino == old.st_ino else known(fd))
     assert text(tail.poll(AT_ONCE)) == b"more\n"
+
+
+@pytest.mark.fault("F22")
+def test_what_was_read_before_an_error_is_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"".join(b"line %07d\n" % i for i in range(300_000)))
+    tail, real, calls = LineTail(path), os.pread, 0
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, size, offset)
+
+    monkeypatch.setattr(followed.os, "pread", failing)
+    whole = Budget(1 << 30, 60)
+    first = tail.poll(whole)
+    assert first.touched == "error"
+    tail._file._retry_at = 0.0
+    assert text(first) + text(tail.poll(whole)) == path.read_bytes()
+
+
+@pytest.mark.fault("F22")
+def test_a_reset_is_told_although_the_read_after_it_fails(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tail = LineTail(file)
+    tail.poll(AT_ONCE)
+    other = file.with_name("other")
+    other.write_bytes(b"new\n")
+    other.replace(file)
+
+    def failing(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(followed.os, "pread", failing)
+        assert tail.poll(AT_ONCE).touched == "reset"
+    tail._file._retry_at = 0.0
+    assert text(tail.poll(AT_ONCE)) == b"new\n"

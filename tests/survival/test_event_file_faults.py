@@ -123,6 +123,21 @@ def test_what_showed_that_bytes_are_damaged_is_watched_as_well(tmp_path: Path) -
     assert file.poll(WHOLE).reset
 
 
+@pytest.mark.fault("F04")
+def test_a_hole_that_is_filled_behind_garbage_is_found_though_nothing_grew(tmp_path: Path) -> None:
+    path = tmp_path / EVENTS
+    good, late, garbage = WIRE.steps("a", [1]), WIRE.steps("a", [2]), b"\x07" * 20
+    path.write_bytes(good + garbage + bytes(len(late)))
+    reader = RunReader(tmp_path, Config())
+    assert values(reader.poll(WHOLE)) == {1: 1.0}
+    with path.open("r+b") as out:
+        out.seek(len(good) + len(garbage))
+        out.write(late)
+    assert wait_until(lambda: values(reader.poll(WHOLE)) == {1: 1.0, 2: 2.0})
+    assert [s.bytes for s in reader.poll(WHOLE).skipped] == [len(garbage)]
+    reader.close()
+
+
 @pytest.mark.fault("F07")
 def test_a_record_too_large_for_scalars_is_counted_by_name_and_not_decoded(tmp_path: Path) -> None:
     one = WIRE.value("a", b"\x15" + struct.pack("<f", 2.0))
@@ -465,3 +480,19 @@ def test_a_file_that_is_gone_says_since_when(tmp_path: Path) -> None:
     assert reader.poll(WHOLE) is snapshot, "said once"
     assert values(snapshot) == {1: 1.0, 2: 2.0}
     reader.close()
+
+
+@pytest.mark.fault("F22")
+def test_a_disk_on_which_every_read_outlasts_a_slice_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / EVENTS
+    large(path, 500)
+    file = EventFile(path, EVENTS, 1 << 40)
+    polls, scalars = 0, 0
+    more = True
+    while more:
+        path.touch()
+        reading = file.poll(Budget(4 << 20, 0.0))
+        more, scalars = reading.more, reading.facts.scalars
+        polls += 1
+        assert polls < 100
+    assert scalars == 10_000

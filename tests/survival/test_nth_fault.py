@@ -69,8 +69,8 @@ def test_a_read_that_fails_is_made_good_or_named(
         assert "Traceback" not in done.stderr
         if found != clean:
             assert file in done.stderr, f"{error} at call {n}: a loss, and nobody said so"
-        if not step and injected and found != clean:
-            assert error != "EINTR"
+        if not step:
+            assert found == clean, "a fault that passes costs nothing"
         if not injected:
             assert found == clean
             break
@@ -80,7 +80,7 @@ def test_a_read_that_fails_is_made_good_or_named(
 def test_short_reads_are_read_on(strace: str, run_dir: Path, tmp_path: Path) -> None:
     """A read that gives fewer bytes than were asked for, at each call: what is missing is asked for again."""
     clean = points(export(run_dir, tmp_path).stdout)
-    for n in range(1, 20) if LONG else (1, 4):
+    for n in range(1, 20) if LONG else (1, 2):
         # the kernel gives nothing at all to this call: the file seems to end at once
         inject = f"inject=pread64:retval=0:when={n}"
         done = export(run_dir, tmp_path, [strace, "-f", "-o", "/dev/null", "-P", str(run_dir / EVENTS), "-e", inject])

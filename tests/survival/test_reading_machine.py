@@ -32,6 +32,10 @@ LONG = bool(os.environ.get("CRITICTUI_LONG"))
 WIRE = Wire()
 TAGS = ("critic/d_acc", "critic/score_diff", "extra")
 
+DISASTERS = (
+    "rotate", "copy_and_truncate", "truncate", "replace", "delete", "delete_the_directory_and_make_it_again", "forbid",
+)  # fmt: skip
+
 
 class Clock:
     """The machine's clocks, moved on by hand as well."""
@@ -87,6 +91,7 @@ class Reading(RuleBasedStateMachine):
         self.patches.append(mock.patch.object(witness, "_ALL_AT_ONCE", 1 << 18 if tail_first > 600 else 0))
         for patch in self.patches:
             patch.start()
+        self.steps = 0
         self.facts: set[tuple[str, int, float]] = set()
         self.files = [self.opened(0, 1)]
         self.reader = RunReader(self.folder, Config())
@@ -161,13 +166,9 @@ class Reading(RuleBasedStateMachine):
         if self.file.data:
             self.append(data)
 
-    @here
-    @rule(size=st.integers(0, 3000))
-    def truncate(self, size: int) -> None:
-        os.truncate(self.file.path, min(size, len(self.file.data)))
+    def truncate(self) -> None:
+        os.truncate(self.file.path, len(self.file.data) * 2 // 3)
 
-    @here
-    @rule()
     def rotate(self) -> None:
         """Moved away under another name, and begun anew: what was written lies in the old one."""
         old = self.file.path.with_name(f"{self.file.path.name}.old{len(list(self.folder.iterdir()))}")
@@ -175,31 +176,24 @@ class Reading(RuleBasedStateMachine):
         self.file.path.touch()
         self.file.holes.clear()
 
-    @here
-    @rule()
     def copy_and_truncate(self) -> None:
         copy = self.file.path.with_name(f"{self.file.path.name}.copy{len(list(self.folder.iterdir()))}")
         shutil.copyfile(self.file.path, copy)
         os.truncate(self.file.path, 0)
         self.file.holes.clear()
 
-    @here
-    @rule(keep=st.integers(0, 3000))
-    def replace(self, keep: int) -> None:
+    def replace(self) -> None:
+        keep = self.file.written // 2
         other = self.folder / "other.tmp"
         other.write_bytes(self.file.stream[:keep])
         other.replace(self.file.path)
         self.file.holes.clear()
-        self.file.written = min(keep, len(self.file.stream))
+        self.file.written = keep
 
-    @here
-    @rule()
     def delete(self) -> None:
         self.file.deleted = self.file.data
         self.file.path.unlink()
 
-    @here
-    @rule()
     def delete_the_directory_and_make_it_again(self) -> None:
         for file in self.files:
             file.deleted = file.deleted if file.deleted is not None else file.data
@@ -209,6 +203,11 @@ class Reading(RuleBasedStateMachine):
         for name, data in kept.items():
             if not any(file.path.name == name for file in self.files):
                 (self.folder / name).write_bytes(data)
+
+    @here
+    @rule(what=st.sampled_from(DISASTERS))
+    def meet_a_disaster(self, what: str) -> None:
+        getattr(self, what)()
 
     @precondition(lambda self: self.file.deleted is not None)
     @rule()
@@ -224,8 +223,6 @@ class Reading(RuleBasedStateMachine):
         if len(self.files) < 4:
             self.files.append(self.opened(len(self.files), max(1, 40 * len(self.files) - back)))
 
-    @here
-    @rule()
     def forbid(self) -> None:
         if os.geteuid() != 0:
             self.file.path.chmod(0)
@@ -245,6 +242,13 @@ class Reading(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.3, 2.5, 30.0, 700.0]))
     def move_the_clock(self, seconds: float) -> None:
         self.clock.offset += seconds
+
+    @invariant()
+    def looked_at_now_and_then(self) -> None:
+        if hasattr(self, "steps"):
+            self.steps += 1
+            if self.steps % 2:
+                self.poll((1, 5000, 1 << 20)[self.steps % 3])
 
     @invariant()
     def bounded(self) -> None:
