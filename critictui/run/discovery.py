@@ -32,6 +32,7 @@ _MOST_NEAR = 256
 _MOST_DOUBTS = 2000
 _ENTRIES_A_CHECK = 32
 _MOST_NAMED = 3
+_TRIES = 3
 _LONGEST_NAME = 120
 _REGROUP = 1.2
 
@@ -99,8 +100,9 @@ class Scanner:
         """Search everything, for commands that read a directory once."""
         while self.step(1.0):
             pass
-        for _ in self._try_again():
-            pass
+        for _ in range(_TRIES):
+            for _ in self._try_again():
+                pass
 
     @property
     def runs(self) -> tuple[FoundRun, ...]:
