@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SCENARIO ?= healthy
 SECONDS ?= 60
 
-.PHONY: demo test check lint types tests faults fuzz mutants bench screens wheel clean help
+.PHONY: demo test check lint types tests faults fuzz mutants bench soak screens wheel clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -46,6 +46,9 @@ mutants: $(STAMP)  ## broken variants of the product, each of which a test must 
 
 bench: $(STAMP)  ## ratios against peers, each in one run
 	$(BIN)/python -m benchmarks
+
+soak: $(STAMP)  ## days of watching in minutes: does what the screen holds level off?
+	$(BIN)/python -m benchmarks.soak
 
 screens: $(STAMP)  ## pictures of the screens, from a real terminal, into docs/screens
 	$(BIN)/python -m docs.make_screens

@@ -17,7 +17,6 @@ from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import Worker, WorkerState
 
 from critictui.config import Config
 from critictui.tui import keys
@@ -255,12 +254,6 @@ class CriticApp(Shell):
             error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))),
             "a task in the background",
         )
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A worker that failed is said, and the app goes on."""
-        error = event.worker.error
-        if event.state is WorkerState.ERROR and isinstance(error, Exception):
-            self.report(error, f"worker {event.worker.name}")
 
     def report(self, error: Exception, where: str) -> None:
         """Every error that nobody expected ends here: in the log, and on the screen in one line.

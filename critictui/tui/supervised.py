@@ -14,6 +14,7 @@ from textual.message_pump import MessagePump
 from textual.strip import Strip
 from textual.visual import visualize
 from textual.widget import Widget
+from textual.worker import Worker, WorkerState
 
 from critictui.tui.text import plain
 
@@ -50,6 +51,12 @@ class Supervised(MessagePump):
             if not isinstance(app, Reporter):
                 raise
             app.report(error, f"{type(self).__name__} on {type(message).__name__}")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker that failed is said; it tells only the one that it was started for, and no one further up."""
+        error, app = event.worker.error, self.app
+        if event.state is WorkerState.ERROR and isinstance(error, Exception) and isinstance(app, Reporter):
+            app.report(error, f"{type(self).__name__}, worker {event.worker.name}")
 
 
 if TYPE_CHECKING:

@@ -84,6 +84,19 @@ class Shown(PtySession):
         super().__init__(command, columns, lines, env, cwd)
         self.before = self.attributes()
 
+    def quit(self, seconds: float = 60.0) -> int:
+        """Escape and q, more than once where something waits before them; the exit status."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.press("\x1b")
+            self.pump(0.3)  # q at once would be Alt and q
+            self.press("q")
+            try:
+                return self.wait(2.0)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
+
     def memory(self) -> int:
         """Resident bytes of the command."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

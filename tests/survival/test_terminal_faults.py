@@ -55,13 +55,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def leaves(session: Shown, status: int = 0) -> None:
     """`q` ends it, and nothing of it is left on the terminal."""
-    session.press("q")
-    ended(session, status)
+    assert session.quit() == status
+    restored(session)
 
 
 def ended(session: Shown, status: int) -> None:
     """It ends with this status, and nothing of it is left on the terminal."""
     assert session.wait(60) == status
+    restored(session)
+
+
+def restored(session: Shown) -> None:
+    """Nothing is left on the terminal, and nothing but our own escapes and text was ever sent to it."""
     assert session.attributes() == session.before
     assert modes_left_on(session.sent) == set()
     assert not_ours(bytes(session.sent)) == []

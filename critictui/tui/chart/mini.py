@@ -134,6 +134,10 @@ class MiniChart(SupervisedWidget, Widget, can_focus=True):
         """Colours come from the theme, now and whenever it changes."""
         self.app.theme_changed_signal.subscribe(self, self._on_theme)
 
+    def on_unmount(self) -> None:
+        """A signal holds whom it calls, and with it the whole screen."""
+        self.app.theme_changed_signal.unsubscribe(self)
+
     def on_resize(self) -> None:
         """Another size is another picture."""
         self._strips = None
