@@ -452,9 +452,11 @@ def _end_in_order() -> None:
 
 
 def _complain(message: str) -> None:
-    """On stderr, if anybody still reads it."""
+    """On stderr, if anybody still reads it; a message may quote the names in a file."""
+    from critictui.run.text import sanitise
+
     with contextlib.suppress(OSError):
-        click.echo(message, err=True)
+        click.echo(sanitise(message), err=True)
 
 
 def main() -> None:

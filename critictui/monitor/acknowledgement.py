@@ -47,7 +47,7 @@ class Acknowledgement:
 def acknowledgement_in(line: Mapping[str, object]) -> Acknowledgement | None:
     """What a line of the alarm log acknowledges; None for every other line, and for one that is not whole."""
     state, key, severity = line.get("state"), line.get("key"), line.get("severity")
-    if state not in {"acknowledged", "snoozed"} or not isinstance(key, str):
+    if not isinstance(state, str) or state not in {"acknowledged", "snoozed"} or not isinstance(key, str):
         return None
     at = _number(line.get("time"))
     seconds = math.inf if state == "acknowledged" else _number(line.get("seconds"))

@@ -94,9 +94,9 @@ def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
         return _updated(base, values)
     values = dict(spec)
     name = values.pop("preset", "gad-fork")
-    if name not in PRESETS:
-        raise ScoringError(f"recipe: preset {name!r} does not exist; there are {', '.join(PRESETS)}")
-    return _updated(PRESETS[str(name)], values)
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ScoringError(f"recipe: preset {name!r:.60} does not exist; there are {', '.join(PRESETS)}")
+    return _updated(PRESETS[name], values)
 
 
 def with_template_read(recipe: Recipe) -> Recipe:
@@ -142,7 +142,7 @@ def _updated(base: Recipe, values: Mapping[str, object]) -> Recipe:
             raise ScoringError(f"recipe: {key!r} is no field; there are {', '.join(sorted(known))}")
         if key in _CHOICES:
             if value not in _CHOICES[key]:
-                raise ScoringError(f"recipe: {key}={value!r} is not one of {', '.join(_CHOICES[key])}")
+                raise ScoringError(f"recipe: {key}={value!r:.60} is not one of {', '.join(_CHOICES[key])}")
             clean[key] = value
         elif key.startswith("max_"):
             clean[key] = _positive(key, value)

@@ -445,6 +445,33 @@ def test_a_configuration_of_garbage_is_a_notice_and_the_defaults(log_run: Path, 
 
 
 @pytest.mark.fault("O05")
+@pytest.mark.parametrize("recipe", ['{preset = ["x"]}', "{preset = 3}", '{pooling = ["mean"]}', '"\\u001b]0;x"'])
+def test_a_recipe_of_garbage_is_refused_in_words(log_run: Path, recipe: str) -> None:
+    from critictui.config import load_config
+    from critictui.scoring.recipe import ScoringError, recipe_from
+
+    (log_run / "critictui.toml").write_text(f"recipe = {recipe}\n")
+    with pytest.raises(ScoringError, match="recipe"):
+        recipe_from(load_config(log_run, environ={}).recipe)
+
+
+@pytest.mark.fault("O05", "C06")
+def test_a_name_in_a_checkpoint_sends_nothing_to_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-7"
+    folder.mkdir()
+    header = json.dumps(
+        {"\x1b]0;owned\x07\x1b[31m\u202etensor\nx": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}
+    )
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(4))
+    (folder / "config.json").write_text("{}")
+    done = critictui("score", str(folder), "--fixed-set", "/nowhere/set.jsonl")
+    assert done.returncode == 2
+    assert "tensor" in done.stderr
+    assert "F99" in done.stderr
+    assert not set(done.stderr) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.fault("O05")
 def test_the_screen_opens_with_a_home_that_is_none_and_a_configuration_of_garbage(log_run: Path) -> None:
     from benchmarks.terminal import PtySession, terminal_env
 
@@ -518,3 +545,39 @@ def test_a_state_of_a_gigabyte_or_of_a_later_version_is_ignored_with_a_notice_an
     state, notice = load_state(fifo)  # nobody writes into it: reading it would wait for ever
     assert state == ScreenState()
     assert notice
+
+
+@pytest.mark.fault("O06")
+@pytest.mark.parametrize("kind", ["huge", "garbage", "a later version's", "a pipe", "a folder"])
+def test_an_alarm_log_that_is_none_costs_no_alarm_and_is_left_alone(run: Path, kind: str) -> None:
+    from critictui.health.alert import Alert
+    from critictui.monitor.alarm_log import AlarmLog
+
+    path = run / "critictui" / "alarms.jsonl"
+    path.parent.mkdir()
+    begins = {
+        "garbage": b"\x00\xff" * 5000 + b"\n{half",
+        "a later version's": b'{"key": 5, "state": {"a": [1]}, "severity": []}\n[1]\nnull\n',
+    }.get(kind, b"")
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(begins)
+    if kind == "huge":
+        os.truncate(path, 1 << 30)
+    alerts = [Alert("drift", "warning", "firing", f"m/{n}", 3, 5, None, 6, 0.1, 1.0, "drifts", "look") for n in (1, 2)]
+    log = AlarmLog(run)
+    assert log.record(alerts[:1]) == alerts[:1]
+    assert log.record(alerts) == alerts[1:]
+    assert log.notice == "" or str(path) in log.notice
+    assert AlarmLog(run).record(alerts) == [] or log.notice
+    if kind in {"a pipe", "a folder"}:
+        assert not path.is_file()
+        return
+    with path.open("rb") as file:
+        assert file.read(len(begins)) == begins
+        file.seek(-4096, os.SEEK_END) if kind == "huge" else file.seek(0)
+        written = file.read()
+    assert [written.count(f'"m/{n}"'.encode()) for n in (1, 2)] == [1, 1]
