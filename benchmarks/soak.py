@@ -100,19 +100,30 @@ def soak(points: int, lines: int, folder: Path, rounds: int = _ROUNDS) -> list[H
             for key in _KEYS:
                 session.press(key)
                 session.pump(0.02)
-            session.press("\x1b\x1b\x1b\x1b")
+            for _ in range(5):
+                session.press("\x1b")
+                session.pump(0.15)  # two at once would be a key with Alt
             session.resize(100 + number % 40, 30 + number % 12)
             said = f"step {step}".encode()
             if not session.pump(300, lambda sent, said=said: said in sent[-400_000:]):  # type: ignore[misc]
                 raise TimeoutError(f"step {step} is not on the screen")
             del session.sent[:-100_000]
-            session.pump(0.2)
+            _settle(session, counted)
             found.append(_held(session.pid, counted, step * _METRICS, written))
         session.pump(1.0)  # q at once would be Alt and q
         session.press("q")
         session.wait(60)
     log.close()
     return found
+
+
+def _settle(session: PtySession, counted: Path) -> None:
+    """Until every screen that was opened is closed: the number of widgets stays the same for half a second."""
+    last, same, deadline = "", 0, time.monotonic() + 60
+    while same < 3 and time.monotonic() < deadline:
+        session.pump(0.2)
+        now = counted.read_text().split()[:2]
+        same, last = (same + 1, last) if str(now) == last else (0, str(now))
 
 
 def _held(process: int, counted: Path, points: int, lines: int) -> Held:

@@ -134,11 +134,17 @@ _TOUR = (
 )  # fmt: skip
 
 
-async def tour(pilot: Any, made: Callable[..., Snapshot], settle: Callable[..., Any]) -> None:
-    """Every screen and dialogue, keys on each, other sizes, other snapshots, a theme."""
+async def tour(
+    pilot: Any, made: Callable[..., Snapshot], settle: Callable[..., Any], faults: Faults | None = None
+) -> None:
+    """Every screen and dialogue, keys on each, other sizes, other snapshots, a theme; a key that failed once more."""
     for number, key in enumerate(_TOUR):
-        await pilot.press(key)
-        await settle(pilot)
+        for _ in range(4):
+            before = len(faults.raised) if faults is not None else 0
+            await pilot.press(key)
+            await settle(pilot)
+            if faults is None or len(faults.raised) == before or key == "escape":
+                break
         if number % 9 == 0:
             await pilot.resize_terminal(80 + number, 24 + number % 7)
             pilot.app.post_message(SnapshotTaken(made(step=400 + number)))
@@ -190,9 +196,9 @@ async def test_every_part_fails_once_in_one_tour_and_the_app_goes_on(
     async with showing(size=(120, 36)) as pilot:
         app = pilot.app
         faults.armed = True
-        await tour(pilot, snapshot_with, settle)
+        await tour(pilot, snapshot_with, settle, faults)
         if LONG:
-            await tour(pilot, snapshot_with, settle)
+            await tour(pilot, snapshot_with, settle, faults)
             await every_key(pilot, settle)
         faults.armed = False
         assert app.is_running
@@ -200,7 +206,7 @@ async def test_every_part_fails_once_in_one_tour_and_the_app_goes_on(
         logged = crash_log_path().read_text()
         silent = [label for label in faults.raised if f"injected into {label}" not in logged]
         assert silent == []
-        assert len(faults.raised) > len(found) * 0.35, f"the tour misses {sorted(found.keys() - set(faults.raised))}"
+        assert len(faults.raised) > len(found) * 0.4, f"the tour misses {sorted(found.keys() - set(faults.raised))}"
         await healthy(pilot, settle, text_of)
         app.errors = 0
 
