@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from critictui.health.history import Key
 from critictui.run.facts import RunSnapshot
 from critictui.run.series import Series
+
+_MANY = 2000
+"""Of a run with more tags only those that the rules know by name are looked at."""
 
 
 def unfinished_row(run: RunSnapshot) -> Key | None:
@@ -15,12 +19,15 @@ def unfinished_row(run: RunSnapshot) -> Key | None:
     An event file gets a step in pieces, as its writer's buffer fills: a NaN in the first tags is the beginning of one
     in all of them, and a rule that looks at two metrics would see one of them alone.
     """
-    ends = {tag: _last_keys(series) for tag, series in run.series.items()}
-    newest = sorted({key for keys in ends.values() for key in keys}, reverse=True)[:3]
+    some: Collection[Series] = run.series.values()
+    if len(some) > _MANY:
+        some = [run.series[tag] for tag in run.metrics.values() if tag in run.series]
+    ends = [_last_keys(series) for series in some]
+    newest = sorted({key for keys in ends for key in keys}, reverse=True)[:3]
     if len(newest) < 3:
         return None
     last, before, earlier = newest
-    lacking = (before in keys and earlier in keys and last not in keys for keys in ends.values())
+    lacking = (before in keys and earlier in keys and last not in keys for keys in ends)
     return last if any(lacking) else None
 
 

@@ -11,7 +11,7 @@ from fuzz.corpus import CORPUS, spoiled
 from fuzz.targets import TARGETS
 
 SEED = 20260607
-COUNT = 300
+COUNT = 200
 SECONDS = 1.0
 """Of processor time an input may cost."""
 KILOBYTES = 200 << 10

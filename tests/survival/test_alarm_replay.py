@@ -324,6 +324,28 @@ def test_too_little_data_is_said_and_no_alarm(clocks: Clocks, tmp_path: Path) ->
     assert lines(run_dir) == []
 
 
+@pytest.mark.fault("S12")
+@pytest.mark.parametrize("period", [1, 2, 3, 5, 9])
+def test_a_metric_that_flaps_rings_a_few_times_and_not_at_every_turn(
+    clocks: Clocks, tmp_path: Path, period: int
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    path = run_dir / FORMS["jsonl"]
+    life = Life(run_dir, path, clocks, Config(), Watch(run_dir, Config()))
+    rng = np.random.default_rng(period)
+    for step in range(1, 301):
+        low = step > 80 and step // period % 2 == 0
+        noise = rng.normal(0, 0.01, 2)
+        values = {"critic/d_acc": 0.76 - 0.16 * low + noise[0], "critic/score_diff": 3.0 - 2.5 * low + 5 * noise[1]}
+        life.append(json.dumps({"step": step, "data": values}).encode() + b"\n")
+        life.look()
+    life.look(40)
+    fired = [line for line in lines(run_dir) if line["state"] == "firing"]
+    assert 1 <= len(fired) <= 8, [(line["rule"], line["fired_step"]) for line in fired]
+    assert standing(lines(run_dir)) == batch(path)[1]
+
+
 def alarm(number: int = 1) -> Alert:
     return Alert("drift", "warning", "firing", f"m/{number}", 3, 5, None, 6, 0.1, 1.0, "it drifts", "look")
 
