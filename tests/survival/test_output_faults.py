@@ -368,7 +368,8 @@ def critictui(*words: str, prefix: tuple[str, ...] = (), **given: object) -> sub
 
 def bare(**variables: str) -> dict[str, str]:
     """No environment but the way to our own source."""
-    return {"PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places)), **variables}
 
 
 @pytest.fixture
@@ -476,7 +477,7 @@ def test_the_screen_opens_with_a_home_that_is_none_and_a_configuration_of_garbag
     from benchmarks.terminal import PtySession, terminal_env
 
     (log_run / "critictui.toml").write_bytes(b"\x00\xff")
-    environment = {**terminal_env(log_run / "home"), "HOME": "/dev/null", "TMPDIR": "/nowhere"}
+    environment = {**terminal_env(log_run / "home"), **bare(HOME="/dev/null", TMPDIR="/nowhere")}
     environment = {name: value for name, value in environment.items() if not name.startswith("XDG_")}
     code = (
         "import sys; from pathlib import Path; from critictui.config import load_config\n"

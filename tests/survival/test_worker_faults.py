@@ -81,7 +81,7 @@ def test_a_torch_that_cannot_be_imported_is_one_clear_failure_and_none_of_ours(
         pytest.skip("in the long form")
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "torch.py").write_text(stub)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"), prepend=os.pathsep)
 
     async def go() -> Finished | Failed:
         worker = await Worker.start(early=early)
