@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Collection, Mapping
@@ -174,9 +175,20 @@ def _read(path: Path, notices: list[str]) -> Mapping[str, object]:
             notices.append(f"{path}: larger than 1 MiB, not read; a configuration is a few lines of TOML")
             return {}
         return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        notices.append(f"{path}: not read ({error}); the defaults are used")
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, an integer of 5000 digits
+        notices.append(f"{path}: not read ({str(error)[:200]}); the defaults are used")
         return {}
+
+
+def _is_sized(value: object) -> bool:
+    """Whether every number in it is finite and fits 64 bits: no room has to ask again."""
+    if isinstance(value, dict):
+        return all(map(_is_sized, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_sized, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < 1 << 63
 
 
 def _from_environment(environ: Mapping[str, str]) -> Mapping[str, object]:
@@ -216,6 +228,9 @@ def _merge(config: Config, layer: _Layer, values: Mapping[str, object]) -> Confi
         types = _TYPES.get(key)
         if types is None:
             layer.say(f"{key!r} is no setting; there are {', '.join(_TYPES)}")
+            continue
+        if not _is_sized(value):
+            layer.say(f"{key}: a number in it is beyond 64 bits, or none")
             continue
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             layer.say(f"{key} must be {' or '.join(t.__name__ for t in types)}, not {value!r:.60}")

@@ -39,6 +39,9 @@ def test_every_target_has_a_corpus() -> None:
 
 
 FOUND: list[tuple[str, bytes]] = [
+    ("config", b"pairs_per_step = -" + b"9" * 5000),
+    ("config", b"refresh = 0x1" + b"0" * 5000),
+    ("config", b"[thresholds.drift]\nsigma = 1" + b"0" * 400),
     ("json", b'{"tag":"a","step":1,"value":1,"wall_time":1' + b"0" * 400 + b"}\n"),
     ("json", b'{"step":1,"a":1,"timestamp":1' + b"0" * 400 + b"}\n"),
     ("json", b'{"Progress/kimg":{"num":1,"mean":1' + b"0" * 400 + b',"std":0}}\n'),
