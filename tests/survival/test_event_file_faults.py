@@ -19,7 +19,7 @@ from processes import wait_until
 
 from critictui.config import Config
 from critictui.monitor.check import check
-from critictui.run import followed, mounts, witness
+from critictui.run import events, followed, mounts, witness
 from critictui.run.events import EventFile
 from critictui.run.facts import RunSnapshot
 from critictui.run.mounts import is_remote, magic_of
@@ -121,6 +121,22 @@ def test_what_showed_that_bytes_are_damaged_is_watched_as_well(tmp_path: Path) -
     data[2] ^= 1
     path.write_bytes(data)
     assert file.poll(WHOLE).reset
+
+
+@pytest.mark.fault("F04")
+def test_a_record_that_was_half_there_far_behind_damage_is_found_when_its_rest_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind much damage nothing is searched twice but the places where a record may have begun."""
+    monkeypatch.setattr(events, "_RESCAN_ALL", 64)
+    path = tmp_path / EVENTS
+    late = WIRE.scalar("a", 2.0, 2)
+    path.write_bytes(WIRE.steps("a", [1]) + b"\x07" * 500 + late[:20])
+    file = EventFile(path, EVENTS, 1 << 40)
+    assert file.poll(WHOLE).facts.scalars == 1
+    with path.open("ab") as out:
+        out.write(late[20:])
+    assert file.poll(WHOLE).facts.scalars == 2
 
 
 @pytest.mark.fault("F04")

@@ -117,6 +117,19 @@ def test_a_directory_that_is_made_again_and_again_is_followed_and_nothing_piles_
     reader.close()
 
 
+@pytest.mark.fault("F09", "F20")
+def test_directories_that_come_and_go_are_forgotten(tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path)
+    for k in range(20):
+        (tmp_path / f"tmp{k}" / "deeper").mkdir(parents=True)
+        scanner._next_look = 0.0
+        scanner.finish()
+        shutil.rmtree(tmp_path / f"tmp{k}")
+    scanner._next_look = 0.0
+    scanner.finish()
+    assert len(scanner._folders) == 1
+
+
 @pytest.mark.fault("F20")
 def test_a_hundred_thousand_runs_are_found_in_slices_within_bounded_memory(tmp_path: Path) -> None:
     """Short: far fewer. The bound is per directory, so that it holds for any number of them."""
