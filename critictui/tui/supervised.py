@@ -8,7 +8,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import platformdirs
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.strip import Strip
@@ -16,6 +15,7 @@ from textual.visual import visualize
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
+from critictui.places import state_home
 from critictui.tui.text import plain
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class SupervisedWidget(_Mixed):
 
 def crash_log_path() -> Path:
     """Where errors are written down."""
-    return platformdirs.user_state_path("critictui") / "crash.log"
+    return state_home() / "crash.log"
 
 
 def log_error(error: BaseException, where: str, path: Path | None = None) -> Path | None:

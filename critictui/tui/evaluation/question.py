@@ -11,6 +11,7 @@ from critictui.diagnosis.inquiry import (
     Question,
 )
 from critictui.diagnosis.script import DiagnosisError, read_script
+from critictui.places import expanded
 
 if TYPE_CHECKING:
     pass
@@ -33,9 +34,9 @@ def question_from(text: str) -> Question:
         if name == "pairs":
             pairs = _whole(part, value)
         elif name == "script":
-            script = Path(value).expanduser()
+            script = expanded(value)
         elif name == "samples":
-            samples = Path(value).expanduser()
+            samples = expanded(value)
         else:
             claims.append(part)
     if samples is not None and not samples.is_file():
