@@ -29,10 +29,10 @@ class PatientWriter:
         self._thread.start()
 
     def write(self, data: str) -> None:
-        """Queue it, or drop it while too much waits already; `drained` is called once the queue is empty again."""
+        """Queue it, or drop it where too much waits already; `drained` is called once the queue is empty again."""
         encoded = data.encode("utf-8", "replace")
         with self._changed:
-            if self._lost or self._bytes + len(encoded) > _MOST_WAITING:
+            if self._lost or (self._bytes and self._bytes + len(encoded) > _MOST_WAITING):
                 self._lost = True
                 return
             self._waiting.append(encoded)

@@ -100,6 +100,7 @@ async def test_pause_holds_the_screen_and_space_shows_the_newest(
         assert "PAUSED" not in text_of(app)
 
 
+@pytest.mark.fault("S09")
 async def test_many_snapshots_are_few_frames_and_the_last_one_wins(
     showing: Showing, settle: Settle, text_of: TextOf, snapshot_with: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +195,7 @@ async def test_the_filter_narrows_as_one_types_and_enter_enlarges(showing: Showi
         assert pilot.app.screen.key == names.TEACHER_STD
 
 
+@pytest.mark.fault("S11")
 @pytest.mark.parametrize("typed", ["(", "[", "a{", "\\", "*" * 50, "x" * 3000])
 async def test_no_filter_breaks_the_screen(typed: str, showing: Showing, settle: Settle) -> None:
     async with showing() as pilot:
@@ -268,6 +270,7 @@ async def test_an_empty_run_waits_in_words(showing: Showing, snapshot_with: Made
         assert "waiting for data" in text_of(app_of(pilot))
 
 
+@pytest.mark.fault("S05")
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 200), (40, 10), (50, 12), (63, 17), (500, 100)])
 async def test_no_size_is_too_small_or_too_large(size: tuple[int, int], showing: Showing, settle: Settle) -> None:
     async with showing(size=size) as pilot:
@@ -278,6 +281,7 @@ async def test_no_size_is_too_small_or_too_large(size: tuple[int, int], showing:
         assert pilot.app.return_code == 0
 
 
+@pytest.mark.fault("S05")
 async def test_a_storm_of_resizes_changes_nothing(showing: Showing, settle: Settle, text_of: TextOf) -> None:
     async with showing(size=(120, 36)) as pilot:
         before = text_of(app_of(pilot))
@@ -311,6 +315,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.fault("F17", "L08")
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_hostile_text_is_shown_and_does_nothing(
     text: str, showing: Showing, settle: Settle, snapshot_with: Made, text_of: TextOf
@@ -364,6 +369,7 @@ async def test_values_that_are_no_numbers_are_survived_everywhere(
             await settle(pilot)
 
 
+@pytest.mark.fault("S07")
 async def test_an_error_in_a_handler_is_said_and_the_app_goes_on(
     showing: Showing, settle: Settle, text_of: TextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +393,7 @@ async def test_an_error_in_a_handler_is_said_and_the_app_goes_on(
         app.errors = 0
 
 
+@pytest.mark.fault("S07")
 async def test_an_error_in_a_worker_is_said_and_the_app_goes_on(showing: Showing, settle: Settle) -> None:
     def fail() -> None:
         raise ValueError("the worker broke")
@@ -497,6 +504,7 @@ async def test_a_click_on_a_key_presses_it(showing: Showing, settle: Settle, tex
         assert isinstance(pilot.app.screen, MetricsScreen)
 
 
+@pytest.mark.fault("F17")
 async def test_a_hundred_thousand_metrics_are_a_page_of_them(
     showing: Showing, settle: Settle, snapshot_with: Made
 ) -> None:

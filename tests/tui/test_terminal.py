@@ -79,6 +79,7 @@ def at_rest(session: PtySession) -> None:
     raise AssertionError("it does not come to rest")
 
 
+@pytest.mark.fault("S09")
 def test_at_rest_it_sends_nothing_and_takes_no_time(started: Callable[..., PtySession]) -> None:
     session = started()
     at_rest(session)
@@ -90,6 +91,7 @@ def test_at_rest_it_sends_nothing_and_takes_no_time(started: Callable[..., PtySe
     assert session.wait() == 0
 
 
+@pytest.mark.fault("S03")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_with_the_terminal_restored(
     number: signal.Signals, status: int, started: Callable[..., PtySession]
@@ -104,6 +106,7 @@ def test_a_signal_ends_it_with_the_terminal_restored(
     assert RESTORED in session.sent
 
 
+@pytest.mark.fault("S03")
 def test_a_terminal_that_hangs_up_ends_it(started: Callable[..., PtySession]) -> None:
     session = started()
     assert session.pump(30, painted)
@@ -119,6 +122,7 @@ def test_a_terminal_that_hangs_up_ends_it(started: Callable[..., PtySession]) ->
     raise AssertionError("it lives on without a terminal")
 
 
+@pytest.mark.fault("S09")
 def test_a_stalled_terminal_stops_only_painting(started: Callable[..., PtySession]) -> None:
     session = started()
     before = session.attributes()
@@ -137,6 +141,7 @@ def test_a_stalled_terminal_stops_only_painting(started: Callable[..., PtySessio
     assert session.attributes() == before
 
 
+@pytest.mark.fault("S04")
 def test_ctrl_z_gives_the_shell_back_and_fg_paints_anew(started: Callable[..., PtySession]) -> None:
     session = started()
     before = session.attributes()
@@ -157,6 +162,7 @@ def test_ctrl_z_gives_the_shell_back_and_fg_paints_anew(started: Callable[..., P
     assert session.attributes() == before
 
 
+@pytest.mark.fault("S07")
 def test_a_crash_leaves_a_log_a_sentence_and_status_1(started: Callable[..., PtySession], tmp_path: Path) -> None:
     code = WATCH.replace(
         "p = Path", "import critictui.tui.app as a; a.Dashboard.compose_body = lambda self: 1 / 0; p = Path"
@@ -172,6 +178,7 @@ def test_a_crash_leaves_a_log_a_sentence_and_status_1(started: Callable[..., Pty
     assert b"Traceback" not in said
 
 
+@pytest.mark.fault("S06")
 @pytest.mark.parametrize(
     "env", [{"TERM": "dumb"}, {"LC_ALL": "C"}, {"LC_ALL": "en_US.ISO-8859-1"}], ids=["dumb", "C", "latin-1"]
 )
@@ -183,6 +190,7 @@ def test_a_poor_terminal_gets_ascii_alone(env: dict[str, str], started: Callable
     assert session.wait() == 0
 
 
+@pytest.mark.fault("S06")
 def test_without_colour_no_colour_is_sent(started: Callable[..., PtySession]) -> None:
     session = started(NO_COLOR="1")
     assert session.pump(30, painted)
