@@ -33,7 +33,11 @@ def main() -> int:
         print(f"{name}: {options.seconds} s, seed {options.seed}", flush=True)
         arguments = ["--one", name, "--seconds", str(options.seconds), "--seed", str(options.seed)]
         command = [sys.executable, "-m", "fuzz", *arguments, "--artifacts", str(options.artifacts)]
-        ended = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+        with tempfile.TemporaryDirectory() as own:
+            homes = dict.fromkeys(("TMPDIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"), own)
+            ended = subprocess.run(
+                command, check=False, capture_output=True, text=True, errors="replace", env={**os.environ, **homes}
+            )
         said = ended.stderr.strip().splitlines()
         if ended.returncode:
             failed.append(name)

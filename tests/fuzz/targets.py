@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from critictui.checkpoint.checkpoint import CheckpointError
@@ -51,16 +50,9 @@ class Target:
             return
 
 
-@cache
-def _folder(process: int) -> Path:
-    """A directory of this process: a fork gets its own."""
-    folder = Path(tempfile.mkdtemp(prefix=f"critictui-fuzz-{process}-"))
-    os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = str(folder / "home")
-    return folder
-
-
 def _file(name: str, data: bytes) -> Path:
-    path = _folder(os.getpid()) / name
+    """A file in this process's own directory, below the one for temporary files."""
+    path = Path(tempfile.gettempdir(), f"critictui-fuzz-{os.getpid()}", name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
@@ -165,8 +157,7 @@ def json_files(data: bytes) -> None:
     trainer_state.looks_like(data, "trainer_state.json")
     _read(JsonLines(_file("metrics.jsonl", data), "metrics.jsonl"), len(data))
     _read(TrainerState(_file("trainer_state.json", data), "trainer_state.json"), len(data))
-    run = _folder(os.getpid()) / "run"
-    _file("run/critictui/scores/step-1.json", data)
+    run = _file("run/critictui/scores/step-1.json", data).parents[2]
     results = ResultsFolder(run)
     assert len(results.poll()) + len(results.notices) == 1
     _file("run/critictui/alarms.jsonl", data)

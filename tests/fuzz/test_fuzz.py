@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import resource
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from fuzz.corpus import CORPUS, spoiled
@@ -15,6 +17,13 @@ COUNT = 200
 SECONDS = 1.0
 """Of processor time an input may cost."""
 KILOBYTES = 200 << 10
+
+
+@pytest.fixture(autouse=True)
+def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
 
 
 @pytest.mark.parametrize("name", TARGETS)
