@@ -253,12 +253,12 @@ def test_every_environment_can_be_read_and_says_severity_in_words(
 ) -> None:
     run = old_run(tmp_path / "run")
     with (run / "train.log").open("a") as log:
-        log.write("step:61 - critic/d_acc:nan - critic/score_diff:nan\n")
+        log.write("step:61 - critic/d_acc:nan - critic/score_diff:nan\nstep:62 - critic/d_acc:0.6\n")
     with open_app(run, tmp_path, 80, 24, **env) as session:
         painted(session, "1 critical")
         session.pump(0.3)
         shown = on_screen(bytes(session.sent), 80, 24)
-        assert "step 61" in shown[0]
+        assert "step 62" in shown[0]
         assert any("non-finite" in line for line in shown)
         if ascii_only:
             assert session.sent.isascii()
