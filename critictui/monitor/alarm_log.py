@@ -35,7 +35,7 @@ _RETRY = 5.0
 _MISSED = 30.0
 """Seconds after which an alert that the rules do not know any more is written off: a file that is replaced by its own
 copy is away for a moment."""
-_ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST}
+_ELSEWHERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST}
 
 
 def alarm_log_paths(run_dir: Path) -> tuple[Path, Path]:
