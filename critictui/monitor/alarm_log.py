@@ -62,10 +62,14 @@ class AlarmLog:
 
     An alert may lose what it rested on: its steps were written again by a later session, a hole in the file was filled,
     a damaged byte mended. A line `withdrawn` says so; should it come back, it is written again.
+
+    thresholds: a name of those that were judged by, '' for the rules' own. A line holds it; a monitor with others does
+    not answer for it.
     """
 
-    def __init__(self, run_dir: Path, *, read_only: bool = False) -> None:
+    def __init__(self, run_dir: Path, *, read_only: bool = False, thresholds: str = "") -> None:
         self._run_dir = run_dir
+        self._thresholds = thresholds
         self._place = 1 if read_only or _is_protected(run_dir) else 0
         self._known = Changes()
         """What is in the log, or will be."""
@@ -150,6 +154,8 @@ class AlarmLog:
         self._logged.clear()
 
     def _write_soon(self, change: Change, line: dict[str, object]) -> None:
+        if self._thresholds:
+            line["thresholds"] = self._thresholds
         self._known.note(change)
         self._waiting.pop(change, None)  # to the end: the last line of a key is how it stands
         self._waiting[change] = line
@@ -253,7 +259,7 @@ class AlarmLog:
         if self._inherited:
             return
         alert = alert_in(value)
-        if alert is not None:
+        if alert is not None and value.get("thresholds", "") == self._thresholds:
             self._logged[key] = alert
         elif value.get("state") == WITHDRAWN:
             self._logged.pop(key, None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from critictui.config import Config
@@ -60,7 +63,7 @@ class Watch:
         self._reader = RunReader(path, config, files, scanner)
         self._judge: object = None
         self._clock = AwakeClock()
-        self._log = AlarmLog(self.run_dir, read_only=config.read_only)
+        self._log = AlarmLog(self.run_dir, read_only=config.read_only, thresholds=_name_of(config.thresholds))
         self._judged: tuple[int, int] | None = None
         self._judged_at = 0.0
         self._said_at = 0.0
@@ -123,9 +126,7 @@ class Watch:
             self._judge = Judge(self._config)
         before = self.judgement
         found = self._judge.update(self._finished(self.run), self._scores, now)
-        # who judges by thresholds of their own does not answer for what others have written
-        judged = None if self._config.thresholds else self._judge.judged
-        fresh = self._log.record(found.alerts, judged)
+        fresh = self._log.record(found.alerts, self._judge.judged)
         if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
             self.news.extend(news_in(fresh, found.alerts))
         same = state == self._judged and _alike(before, found) and time.monotonic() - self._said_at < _SAY_AGAIN
@@ -177,3 +178,11 @@ class Watch:
     def close(self) -> None:
         """Give all descriptors back."""
         self._reader.close()
+
+
+def _name_of(thresholds: Mapping[str, Mapping[str, object]]) -> str:
+    """Ten hex digits over thresholds that a user has set; '' where there are none."""
+    if not thresholds:
+        return ""
+    plain = {rule: dict(values) for rule, values in thresholds.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:10]

@@ -364,6 +364,20 @@ def test_an_alarm_that_comes_back_after_it_was_withdrawn_is_written_again(clocks
 
 
 @pytest.mark.fault("S12")
+@pytest.mark.parametrize(("mine", "theirs"), [("", "0123456789"), ("0123456789", ""), ("0123456789", "9876543210")])
+def test_who_judges_by_other_thresholds_does_not_withdraw_what_was_written(
+    clocks: Clocks, tmp_path: Path, mine: str, theirs: str
+) -> None:
+    AlarmLog(tmp_path, thresholds=theirs).record([alarm()], (0, 6))
+    for started_later, withdrawn in ((mine, []), (theirs, [WITHDRAWN])):
+        log = AlarmLog(tmp_path, thresholds=started_later)
+        log.record([], (0, 9))
+        clocks.sleep(31)
+        log.record([], (0, 10))
+        assert [line["state"] for line in lines(tmp_path)] == ["firing", *withdrawn]
+
+
+@pytest.mark.fault("S12")
 def test_two_monitors_of_which_one_lags_withdraw_nothing_of_the_other(clocks: Clocks, tmp_path: Path) -> None:
     ahead, behind = AlarmLog(tmp_path), AlarmLog(tmp_path)
     ahead.record([alarm()], (0, 6))
