@@ -14,15 +14,15 @@ _MANY = 2000
 
 
 def unfinished_row(run: RunSnapshot) -> Key | None:
-    """(session, step) of the last row, where it lacks a tag that both rows before it have; else None.
+    """(session, step) of the last row of event files, where it lacks a tag that both rows before it have; else None.
 
     An event file gets a step in pieces, as its writer's buffer fills: a NaN in the first tags is the beginning of one
-    in all of them, and a rule that looks at two metrics would see one of them alone.
+    in all of them, and a rule that looks at two metrics would see one of them alone. A line of a log is there or not.
     """
     some: Collection[Series] = run.series.values()
     if len(some) > _MANY:
         some = [run.series[tag] for tag in run.metrics.values() if tag in run.series]
-    ends = [_last_keys(series) for series in some]
+    ends = [_last_keys(series) for series in some if series.kind == "events"]
     newest = sorted({key for keys in ends for key in keys}, reverse=True)[:3]
     if len(newest) < 3:
         return None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -224,9 +225,11 @@ def test_a_frame_larger_than_what_may_wait_is_written_where_nothing_waits() -> N
     writer.write("dropped")
     got = 0
     while got < 3 << 20:
+        assert select.select([reading], [], [], 60)[0], got
         got += len(os.read(reading, 1 << 16))
     assert wait_until(lambda: not writer._lost)
     writer.write("end")
+    assert select.select([reading], [], [], 60)[0]
     assert os.read(reading, 10) == b"end"
     assert writer.close()
     os.close(reading)
