@@ -312,6 +312,26 @@ async def test_errors_of_threads_and_tasks_are_said_and_not_printed(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.fault("S07")
+@pytest.mark.parametrize("opened", ["escape", "m", "l"])
+async def test_the_error_of_a_screens_own_worker_is_said(showing: Any, settle: Any, opened: str) -> None:
+    async def fail() -> None:
+        raise RuntimeError(f"of a worker on {opened}")
+
+    async with showing(size=(120, 36)) as pilot:
+        app = pilot.app
+        await pilot.press(opened)
+        await settle(pilot)
+        worker = app.screen.run_worker(fail(), name="ours", exit_on_error=False)
+        while not worker.is_finished:
+            await settle(pilot)
+        await settle(pilot)
+        assert app.is_running
+        assert f"of a worker on {opened}" in crash_log_path().read_text()
+        assert any(f"of a worker on {opened}" in str(one.message) for one in app._notifications)
+        app.errors = 0
+
+
 def test_everything_of_ours_that_gets_messages_is_supervised() -> None:
     bare = [
         c.__name__ for c in classes() if not issubclass(c, (Supervised, App)) and c.__module__.startswith("critictui")
