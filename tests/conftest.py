@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -138,3 +140,10 @@ def tiny_critic(demo_checkpoint: Path) -> Any:
     from critictui.demo.verl_files import load_critic
 
     return load_critic(demo_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def forms() -> ModuleType:
+    """What writes a critic in every form that checkpoints have; skipped without torch, which writes them."""
+    pytest.importorskip("torch", reason="needs the extra [score]")
+    return importlib.import_module("forms")

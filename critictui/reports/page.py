@@ -24,8 +24,9 @@ from critictui.run.series import Series
 from critictui.run.text import sanitise, sanitise_line
 from critictui.run.training_config import find_training_config
 from critictui.scoring.comparison import Comparisons, comparison_words
+from critictui.scoring.pairs import Pair, pairs_of_rows
 from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
-from critictui.scoring.result import ResponseRow, ScoreResult
+from critictui.scoring.result import ScoreResult
 from critictui.scoring.rows import read_rows
 
 OTHERS = 8
@@ -65,16 +66,6 @@ class _ScoreLine:
     recipe: str
     against: str
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    teacher: ResponseRow
-    student: ResponseRow
-
-    @property
-    def margin(self) -> float:
-        return self.teacher.score - self.student.score
 
 
 def write_page(output: Path, run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement) -> int:
@@ -172,7 +163,7 @@ def _recipe(score: ScoreResult) -> str:
     return next((name for name, preset in PRESETS.items() if preset == recipe), recipe.id)
 
 
-def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[_Pair], str]:
+def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[Pair], str]:
     """The pairs of the newest score that the critic gets most wrong, and why there are none."""
     if not scores:
         return [], ""
@@ -180,9 +171,7 @@ def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[_Pair], str]:
         rows = read_rows(max(scores, key=_step))
     except ScoringError as error:
         return [], str(error)
-    teachers = {row.prompt_id: row for row in rows if row.role == "teacher"}
-    found = (_Pair(teachers[r.prompt_id], r) for r in rows if r.role == "student" and r.prompt_id in teachers)
-    return sorted((p for p in found if math.isfinite(p.margin)), key=lambda p: p.margin)[:MOST_PAIRS], ""
+    return [pair for pair in pairs_of_rows(rows) if pair.verdict != "no score"][:MOST_PAIRS], ""
 
 
 def _settings(run: RunSnapshot) -> list[tuple[str, str]]:

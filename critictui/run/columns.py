@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import mmap
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from critictui.run.series import FloatArray, IntArray
 
 _SMALLEST = 4
 _DOUBLES_UP_TO = 1 << 16
+_MAPPED_FROM = 1 << 14
+"""Bytes from which a column has pages of its own: those that it has not reached yet take no memory, and those that it
+moved out of go back to the system, while the heap would keep both."""
 _stagger = itertools.count()
 
 
@@ -25,10 +30,10 @@ class Columns:
 
     def __init__(self, capacity: int = 0) -> None:
         self.n = 0
-        self._step: IntArray = np.empty(capacity, np.int64)
-        self._wall: FloatArray = np.empty(capacity, np.float64)
-        self._value: FloatArray = np.empty(capacity, np.float64)
-        self._position: IntArray = np.empty(capacity, np.int64)
+        self._step: IntArray = _room(capacity, np.int64)
+        self._wall: FloatArray = _room(capacity, np.float64)
+        self._value: FloatArray = _room(capacity, np.float64)
+        self._position: IntArray = _room(capacity, np.int64)
         self._read_only = self._frozen()
 
     def append(self, step: IntArray, wall: FloatArray, value: FloatArray, position: IntArray) -> None:
@@ -118,6 +123,15 @@ class Columns:
 
 
 def _moved(array: NDArray[np.generic], used: int, room: int) -> NDArray:  # type: ignore[type-arg]
-    larger = np.empty(room, array.dtype)
+    larger = _room(room, array.dtype)
     larger[:used] = array[:used]
     return larger
+
+
+def _room(count: int, dtype: DTypeLike) -> NDArray:  # type: ignore[type-arg]
+    """An array of shape (count,) of eight bytes each, whatever is in it."""
+    if 8 * count >= _MAPPED_FROM:
+        with contextlib.suppress(OSError):  # a process may have so many mappings and no more
+            pages = mmap.mmap(-1, 8 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            return np.frombuffer(pages, dtype)
+    return np.empty(count, dtype)

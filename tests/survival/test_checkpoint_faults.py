@@ -38,20 +38,6 @@ LONG = os.environ.get("CRITICTUI_LONG") == "1"
 ROWS = [{"prompt": f"p{n}", "teacher_response": f"t{n}", "student_response": f"s{n}"} for n in range(3)]
 
 
-@pytest.fixture(scope="session")
-def forms() -> ModuleType:
-    """What writes a critic in every form that checkpoints have."""
-    name = "critictui_test_forms"
-    if name not in sys.modules:
-        place = Path(__file__).parents[1] / "checkpoint" / "forms.py"
-        spec = importlib.util.spec_from_file_location(name, place)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 def newest(run: Path) -> Path:
     step = (run / "latest_checkpointed_iteration.txt").read_text().strip()
     return run / f"global_step_{step}" / "critic"

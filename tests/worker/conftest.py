@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,20 +73,6 @@ def make_backbone(kind: str = "qwen2", dtype: torch.dtype = torch.float32, seed:
             if parameter.ndim > 1:
                 parameter.mul_(4)  # large enough that attention matters to the values
     return model.to(dtype)
-
-
-@pytest.fixture(scope="session")
-def forms() -> ModuleType:
-    """What writes a critic in every form that checkpoints have."""
-    name = "critictui_test_forms"
-    if name not in sys.modules:
-        place = Path(__file__).parents[1] / "checkpoint" / "forms.py"
-        spec = importlib.util.spec_from_file_location(name, place)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")

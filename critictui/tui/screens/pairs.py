@@ -13,10 +13,10 @@ from textual.content import Content
 from textual.widgets import Input
 
 from critictui.errors import InputError
+from critictui.scoring.pairs import Pair, chosen_pairs, pairs_of_rows
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.rows import read_rows
 from critictui.tui import keys, words
-from critictui.tui.evaluation.pairs import Pair, chosen_pairs, pairs_of_rows
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.filter import LONGEST, FilterError, matcher
 from critictui.tui.glyphs import Glyphs

@@ -16,10 +16,10 @@ from critictui.diagnosis.finding import Diagnosis, Explanation
 from critictui.diagnosis.script import DiagnosisError
 from critictui.monitor.snapshot import Snapshot
 from critictui.scoring.comparison import comparison_words
+from critictui.scoring.pairs import chosen_pairs, pairs_of_rows
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluation.items import diagnosis_items, explanation_items, item_line, profile_chart, ways_table
-from critictui.tui.evaluation.pairs import chosen_pairs, pairs_of_rows
 from critictui.tui.evaluation.question import question_from
 from critictui.tui.evaluation.said import score_facts, score_line
 from critictui.tui.glyphs import ASCII, UNICODE
