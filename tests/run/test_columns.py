@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-
 import numpy as np
 import pytest
 
@@ -35,15 +33,3 @@ def test_rows_stay_through_every_move(full: bool, monkeypatch: pytest.MonkeyPatc
             np.testing.assert_array_equal(got, wanted)
             with pytest.raises(ValueError, match="read-only"):
                 got[0] = 1
-
-
-def test_room_that_is_not_used_takes_no_memory() -> None:
-    def resident() -> int:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * mmap.PAGESIZE
-
-    before = resident()
-    rows = Columns(50_000_000)  # 1.6 GB
-    assert resident() - before < 100 << 20
-    rows.append(*numbers(0, 1000))
-    assert resident() - before < 100 << 20
