@@ -12,6 +12,7 @@ from critictui.errors import InputError
 from critictui.health.judge import judge_all
 from critictui.health.settings import DEFAULTS, RULES, Threshold
 from critictui.run.facts import RunSnapshot
+from critictui.run.read_once import refuse_empty
 from critictui.run.reader import RunReader
 from critictui.run.text import sanitise_line
 
@@ -78,8 +79,7 @@ def _number(name: str, text: str) -> Threshold:
 
 def _one(path: Path, config: Config, rule: str | None) -> dict[str, object]:
     run = RunReader(path, config).read_all()
-    if not run.sources:
-        raise HealthError(f"{path}: no event file, log or JSONL of metrics in it; give a run directory, or a file")
+    refuse_empty(path, run)
     alerts = [alert for alert in judge_all(run, config).alerts if alert.state != "pending"]
     chosen = [alert for alert in alerts if rule is None or alert.rule == rule]
     chosen.sort(key=lambda a: (a.session, a.fired_step if a.fired_step is not None else 0, a.rule, a.metric))

@@ -14,7 +14,7 @@ import numpy as np
 from critictui.config import Config
 from critictui.errors import InputError
 from critictui.run.facts import RunSnapshot, directory_of
-from critictui.run.read_once import read_once
+from critictui.run.read_once import read_once, refuse_empty
 from critictui.run.series import Series
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.recipe import ScoringError, recipe_from
@@ -115,8 +115,7 @@ def compare(targets: Sequence[Path], config: Config) -> Comparison:
 
 def _read(target: Path, config: Config) -> RunSnapshot:
     run = read_once(target, config)
-    if not run.sources:
-        raise CompareError(f"{target}: no event file, log or JSONL of metrics in it; give a run directory, or a file")
+    refuse_empty(target, run)
     return run
 
 

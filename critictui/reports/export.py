@@ -19,6 +19,7 @@ from critictui.config import Config
 from critictui.errors import InputError
 from critictui.reports.written import renamed
 from critictui.run.facts import RunSnapshot, Skipped
+from critictui.run.read_once import refuse_empty
 from critictui.run.reader import RunReader
 from critictui.run.streams import RawScalars
 
@@ -47,10 +48,7 @@ def export(
     reader = RunReader(target, config or Config())
     try:
         snapshot = reader.read_all()
-        if not snapshot.sources:
-            raise ExportError(
-                f"{target}: no event file, log or JSONL of metrics in it; give a run directory, or a file"
-            )
+        refuse_empty(target, snapshot)
         extra = _extra(target, snapshot) if everything else None
         if fmt == "parquet":
             assert output is not None

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from critictui import __version__
-from critictui.errors import InputError
 from critictui.health.alert import Judgement
 from critictui.reports.export import said_of_losses
 from critictui.reports.pictures import Picture, PictureError, main_picture, tag_picture
 from critictui.reports.written import renamed
 from critictui.run.facts import RunSnapshot, directory_of
 from critictui.run.panels import MAIN, interesting
+from critictui.run.read_once import refuse_empty
 from critictui.run.series import Series
 from critictui.run.text import sanitise, sanitise_line
 from critictui.run.training_config import find_training_config
@@ -41,10 +41,6 @@ _VERDICTS = {
     "critical": "The critic is in trouble.",
     "unknown": "There is not enough to judge yet.",
 }
-
-
-class ReportError(InputError):
-    """No page can be made of this; the message names the path and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +65,8 @@ class _ScoreLine:
 
 
 def write_page(output: Path, run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement) -> int:
-    """Write the page; returns its charts. Raises ReportError, PictureError, WriteError."""
-    if not run.sources:
-        raise ReportError(f"{run.path}: no event file, log or JSONL of metrics in it; give a run directory, or a file")
+    """Write the page; returns its charts. Raises RunError, PictureError, WriteError."""
+    refuse_empty(run.path, run)
     pictures = _pictures(run, scores, judgement)
     text = page(run, scores, judgement, pictures)
     with renamed(output) as part:

@@ -10,6 +10,7 @@ from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.reader import Found, RunReader
 from critictui.run.source import RunError
+from critictui.run.text import sanitise_line
 
 
 def read_once(target: Path, config: Config) -> RunSnapshot:
@@ -31,3 +32,11 @@ def read_once(target: Path, config: Config) -> RunSnapshot:
         return reader.read_all()
     finally:
         reader.close()
+
+
+def refuse_empty(target: Path, run: RunSnapshot) -> None:
+    """Raises RunError for a run with nothing to read; it names what there was and could not be read."""
+    if run.sources:
+        return
+    unread = f" ({sanitise_line(run.notices[0], 300).rstrip('.')})" if run.notices else ""
+    raise RunError(f"{target}: no event file, log or JSONL of metrics in it{unread}; give a run directory, or a file")

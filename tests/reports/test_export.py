@@ -179,3 +179,10 @@ def test_the_export_of_a_real_directory_is_the_sum_of_its_files(folder):
     for path in files:
         mine = [(r["tag"], r["step"], r["value"]) for r in rows if r["source"].endswith(path.name)]
         assert mine == [(r["tag"], r["step"], r["value"]) for r in rows_of(path)]
+
+
+def test_a_file_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    loop = tmp_path / "events.out.tfevents.1.host"
+    loop.symlink_to(loop)
+    with pytest.raises(RunError, match=r"no event file, log or JSONL of metrics in it \(.*events\.out\.tfevents"):
+        export(tmp_path, "jsonl", tmp_path / "out.jsonl")
