@@ -13,7 +13,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.scoring.recipe import PRESETS, Recipe, recipe_from
+from critictui.scoring.recipe import Recipe, preset_name, recipe_from
 
 Relation = Literal["equal", "shifted", "scaled", "correlated", "unrelated"]
 
@@ -169,7 +169,8 @@ def difference_in_words(trained: Recipe, tested: Recipe) -> str:
         yours.append("the checkpoint's own")
     if not mine:
         return "training and fixed set are scored alike"
-    name = next((f" (recipe {n})" for n, preset in PRESETS.items() if preset == replace(trained, dtype="auto")), "")
+    preset = preset_name(replace(trained, dtype="auto"))
+    name = f" (recipe {preset})" if preset else ""
     return f"your training scored {', '.join(mine)}{name}; your fixed set is scored by {', '.join(yours)}"
 
 

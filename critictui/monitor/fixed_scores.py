@@ -43,7 +43,7 @@ def names_of_series(results: Iterable[ScoreResult]) -> Mapping[str, str]:
     first = {result.series: result for result in results}
     if len(first) < 2:
         return {}
-    from critictui.scoring.recipe import PRESETS, recipe_from
+    from critictui.scoring.recipe import preset_name, recipe_from
 
     files = {result.fixed_set.sha256: PurePath(result.fixed_set.path).name for result in first.values()}
     recipes = {series: recipe_from(result.recipe) for series, result in first.items()}
@@ -54,6 +54,6 @@ def names_of_series(results: Iterable[ScoreResult]) -> Mapping[str, str]:
         said = [file if list(files.values()).count(file) == 1 else f"{file} {digest[:6]}"] if len(files) > 1 else []
         if len(set(recipes.values())) > 1:
             recipe = recipes[series]
-            said.append(next((name for name, preset in PRESETS.items() if preset == recipe), f"recipe {recipe.id}"))
+            said.append(preset_name(recipe) or f"recipe {recipe.id}")
         names[series] = ", ".join(said)
     return names

@@ -18,7 +18,7 @@ from critictui.run.read_once import read_once, refuse_empty
 from critictui.run.series import Series
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.recipe import ScoringError, recipe_from
-from critictui.scoring.result import TEMPLATE, TOKENIZER, ScoreResult
+from critictui.scoring.result import TEMPLATE, TOKENIZER, ScoreResult, step_or_first
 from critictui.scoring.results import ResultsFolder
 from critictui.scoring.rows import read_rows
 from critictui.scoring.statistics import PairedComparison, compare_paired, pairs_of
@@ -105,7 +105,7 @@ def compare(targets: Sequence[Path], config: Config) -> Comparison:
             letter=chr(ord("A") + number),
             run=run,
             levels=_levels(run, common),
-            scores=tuple(sorted(ResultsFolder(directory_of(run)).poll(), key=_step)),
+            scores=tuple(sorted(ResultsFolder(directory_of(run)).poll(), key=step_or_first)),
             settings=find_training_config(directory_of(run)),
         )
         for number, run in enumerate(runs)
@@ -153,10 +153,6 @@ def _on_the_set(side: Side, first: Side) -> OnTheSet:
     if not found.pairs:
         return OnTheSet(letters, steps, reason="they share no pair")
     return OnTheSet(letters, steps, found, unlike=unlike)
-
-
-def _step(score: ScoreResult) -> int:
-    return -1 if score.step is None else score.step
 
 
 def _set_and_recipe(score: ScoreResult) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from critictui import __version__
 from critictui.health.alert import Judgement
 from critictui.reports.export import said_of_losses
@@ -25,8 +27,8 @@ from critictui.run.text import sanitise, sanitise_line
 from critictui.run.training_config import find_training_config
 from critictui.scoring.comparison import Comparisons, comparison_words
 from critictui.scoring.pairs import Pair, pairs_of_rows
-from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
-from critictui.scoring.result import ScoreResult
+from critictui.scoring.recipe import ScoringError, preset_name, recipe_from
+from critictui.scoring.result import ScoreResult, step_or_first
 from critictui.scoring.rows import read_rows
 
 OTHERS = 8
@@ -78,7 +80,8 @@ def page(
     run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement, pictures: Sequence[Picture] = ()
 ) -> str:
     """The page's HTML. Raises PictureError without Jinja."""
-    lines, pairs, unread = _score_lines(scores), *_pairs(scores)
+    scores = Comparisons().of(tuple(sorted(scores, key=step_or_first)))
+    pairs, unread = _pairs(scores)
     tags = sorted(run.series)
     text: str = _template().render(
         version=__version__,
@@ -89,7 +92,7 @@ def page(
         judgement=judgement,
         verdict=_VERDICTS[judgement.verdict],
         pictures=pictures,
-        lines=lines,
+        lines=_score_lines(scores),
         pairs=pairs,
         pairs_of=_step_words(scores[-1]) if scores else "",
         unread=unread,
@@ -141,12 +144,8 @@ def _score_lines(scores: Sequence[ScoreResult]) -> list[_ScoreLine]:
     """Newest first, each against the one before it on the same pairs."""
     return [
         _ScoreLine(score, _step_words(score), _recipe(score), comparison_words(score), score.warnings)
-        for score in reversed(Comparisons().of(tuple(sorted(scores, key=_step))))
+        for score in reversed(scores)
     ]
-
-
-def _step(score: ScoreResult) -> int:
-    return -1 if score.step is None else score.step
 
 
 def _step_words(score: ScoreResult) -> str:
@@ -155,7 +154,7 @@ def _step_words(score: ScoreResult) -> str:
 
 def _recipe(score: ScoreResult) -> str:
     recipe = recipe_from(score.recipe)
-    return next((name for name, preset in PRESETS.items() if preset == recipe), recipe.id)
+    return preset_name(recipe) or recipe.id
 
 
 def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[Pair], str]:
@@ -163,7 +162,7 @@ def _pairs(scores: Sequence[ScoreResult]) -> tuple[list[Pair], str]:
     if not scores:
         return [], ""
     try:
-        rows = read_rows(max(scores, key=_step))
+        rows = read_rows(scores[-1])
     except ScoringError as error:
         return [], str(error)
     return [pair for pair in pairs_of_rows(rows) if pair.verdict != "no score"][:MOST_PAIRS], ""
@@ -188,18 +187,12 @@ def _metric(series: Series) -> _Metric:
     bounds = series.pyramid.bounds(series.value)
     last = series.last()
     n = len(series)
-    finite = int(series.pyramid.envelope(series.value, _ends(n)).count[0]) if n else 0
+    finite = int(np.isfinite(series.value).sum())
     return _Metric(
         series.tag, series.source, n, f"{series.step[0]} to {series.step[-1]}" if n else "-",
         _number(last[1]) if last is not None else "-",
         _number(bounds[0]) if bounds else "-", _number(bounds[1]) if bounds else "-", n - finite,
     )  # fmt: skip
-
-
-def _ends(n: int) -> Any:
-    import numpy as np
-
-    return np.array([0, n], np.int64)
 
 
 def _number(value: float) -> str:

@@ -72,6 +72,11 @@ value at the last token that is no padding; of the rendered chat, or of plain te
 `--apply_chat_template` with a template that ends a turn in EOS is meant, other data is another definition."""
 
 
+def preset_name(recipe: Recipe) -> str:
+    """The preset that a recipe is; '' for one of somebody's own."""
+    return next((name for name, preset in PRESETS.items() if preset == recipe), "")
+
+
 def recipe_from(spec: str | Mapping[str, object] | None) -> Recipe:
     """A recipe from a preset's name, `preset,key=value,...`, or a mapping (config, result file); `auto` is `gad-fork`.
 

@@ -93,6 +93,11 @@ class ScoreResult:
         return f"{self.fixed_set.sha256[:10]}-{self.definition}"
 
 
+def step_or_first(score: ScoreResult) -> int:
+    """Sorts results by step; those whose step is unknown come first, so that the last one is the newest known."""
+    return -1 if score.step is None else score.step
+
+
 def _two_numbers(value: object) -> tuple[float, float] | None:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         return None

@@ -15,7 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from critictui.cli import cli, main
+from critictui.config import Config
+from critictui.monitor.check import judge_once
 from critictui.reports import pictures
+from critictui.reports.page import page as write_up
 
 pytest.importorskip("matplotlib", reason="needs the extra [report]")
 NAN, INF = float("nan"), float("inf")
@@ -129,6 +132,9 @@ def test_scores_stand_in_a_table_and_on_the_charts(demo_copy: Callable[..., Path
     rows = [json.loads(line) for line in fixed.read_text().splitlines()]
     prompts = [" ".join(row["prompt"].split()) for row in rows if isinstance(row.get("prompt"), str)]
     assert any(prompt in read.text for prompt in prompts)
+    judged = judge_once(run, Config())
+    shuffled = Read(write_up(judged.run, judged.scores[::-1], judged.judgement))
+    assert f"Pairs with the smallest margin, step {steps[1]}" in shuffled.text
 
 
 def test_whatever_a_run_wrote_is_text(tmp_path: Path) -> None:

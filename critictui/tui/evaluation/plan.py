@@ -27,7 +27,7 @@ from critictui.scoring.order import (
     usual_fixed_set,
 )
 from critictui.scoring.read_set import look_at_set
-from critictui.scoring.recipe import PRESETS, Recipe, ScoringError, recipe_from
+from critictui.scoring.recipe import Recipe, ScoringError, preset_name, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 
@@ -245,5 +245,5 @@ def recipe_words(recipe: Recipe) -> str:
         said.append(f"cut at {recipe.max_prompt_tokens or '-'} + {recipe.max_response_tokens or '-'} tokens")
     if recipe.dtype != "auto":
         said.append(recipe.dtype)
-    name = next((n for n, preset in PRESETS.items() if preset == recipe), "own recipe")
+    name = preset_name(recipe) or "own recipe"
     return f"{name}: {', '.join(said)}"

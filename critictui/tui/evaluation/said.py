@@ -11,7 +11,7 @@ from textual.content import Content
 
 from critictui.durations import duration
 from critictui.scoring.comparison import compared, number_in, p_words, pair_in, points
-from critictui.scoring.recipe import PRESETS, ScoringError, recipe_from
+from critictui.scoring.recipe import ScoringError, preset_name, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.summary import in_words
 from critictui.tui import words
@@ -63,7 +63,7 @@ def set_and_recipe(score: ScoreResult) -> str:
         recipe = recipe_from(score.recipe)
     except ScoringError:
         return Path(score.fixed_set.path).name
-    name = next((n for n, preset in PRESETS.items() if preset == replace(recipe, dtype="auto")), "own recipe")
+    name = preset_name(replace(recipe, dtype="auto")) or "own recipe"
     return f"{Path(score.fixed_set.path).name}, {name}"
 
 
