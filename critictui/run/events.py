@@ -116,7 +116,7 @@ class EventFile:
         work = _Work(budget.bytes, time.monotonic() + budget.seconds)
         reset = False
         try:
-            reset = self._begun and not self._still_holds(look, work)
+            reset = self._begun and not self._witness.still_holds(self._file, look, work.deadline)
             if look != "same" or reset:
                 self._changed(reset=reset)
             self._read(work)
@@ -187,15 +187,6 @@ class EventFile:
         for span in (self._front, self._tail):
             if span is not None and self._file.size - span.at <= _RESCAN_ALL:
                 span.stale = True
-
-    def _still_holds(self, look: Look, work: _Work) -> bool:
-        """Whether what was read is still there, as far as that is known by now."""
-        if look == "replaced":
-            return False
-        touched = look != "same" and self._file.touched
-        if look != "same" and not self._witness.after_change(self._file, touched=touched):
-            return False
-        return self._witness.go_on(self._file, work.deadline)
 
     # Reading.
 

@@ -179,7 +179,7 @@ class LineTail:
             return Lines(look)
         result = Lines("same" if look == "same" else "changed")
         try:
-            if self._started and not self._still_holds(look, deadline):
+            if self._started and not self._witness.still_holds(self._file, look, deadline):
                 self._forget()
                 result.touched = "reset"
             if look != "same" or not self._started or self.history is not None or not self._at_end():
@@ -195,14 +195,6 @@ class LineTail:
         finally:
             self._file.close()
         return result
-
-    def _still_holds(self, look: Look, deadline: float) -> bool:
-        if look == "replaced":
-            return False
-        touched = look != "same" and self._file.touched
-        if look != "same" and not self._witness.after_change(self._file, touched=touched):
-            return False
-        return self._witness.go_on(self._file, deadline)
 
     def _at_end(self) -> bool:
         return self.live.position >= self._file.size

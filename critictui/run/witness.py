@@ -10,7 +10,7 @@ import time
 
 import google_crc32c
 
-from critictui.run.followed import FollowedFile
+from critictui.run.followed import FollowedFile, Look
 
 _BLOCK = 1 << 16
 _ALL_AT_ONCE = 1 << 18
@@ -92,11 +92,14 @@ class Witness:
         """Something is left to be compared."""
         return self._wanted or self._pass is not None
 
-    def after_change(self, file: FollowedFile, *, touched: bool) -> bool:
-        """Whether the file still has what was read, as far as that is said at once; the rest is for `go_on`.
+    def still_holds(self, file: FollowedFile, look: Look, deadline: float) -> bool:
+        """Whether the file still has what was read, as far as that is known by now. Raises OSError."""
+        if look == "replaced" or (look != "same" and not self._after_change(file)):
+            return False
+        return self._go_on(file, deadline)
 
-        touched: it may have been written over anywhere: its time stamp moved and its size did not. Raises OSError.
-        """
+    def _after_change(self, file: FollowedFile) -> bool:
+        """As far as that is said at once; the rest is for `_go_on`."""
         if any(stretch.end > file.size for stretch in self._stretches if stretch.length):
             return False
         if any(google_crc32c.value(file.read(offset, length)) != crc for offset, length, crc in self._notes):
@@ -104,11 +107,11 @@ class Witness:
         if sum(stretch.length for stretch in self._stretches) <= _ALL_AT_ONCE:
             return all(s.holds(file, k) for s in self._stretches for k in range(len(s.blocks)))
         self._wanted = True
-        self._urgent |= touched
+        self._urgent |= file.touched
         last = max(self._stretches, key=lambda stretch: stretch.end)
         return all(last.holds(file, k) for k in range(len(last.blocks))[-2:])
 
-    def go_on(self, file: FollowedFile, deadline: float) -> bool:
+    def _go_on(self, file: FollowedFile, deadline: float) -> bool:
         """Compare some more of what is left to compare; False where the file has other bytes. Raises OSError."""
         began = time.monotonic()
         if not self.waits or began < self._next:

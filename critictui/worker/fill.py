@@ -93,10 +93,9 @@ def fill_tensors(
     layers) nothing but zeros. What this alone brings into the page cache is given up chunk by chunk.
     """
     total = sum(fill.stored.nbytes for fill in fills) or 1
-    cold = frozenset(fd for fd in weights.fds if is_cold(fd))
     runs = [run for fill in fills for run in _runs(fill)]
     on_gpu = any(fill.target.device.type == "cuda" for fill in fills)
-    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop, cold)
+    reader = (_GpuReader if on_gpu else _Reader)(weights, progress, total, stop)
     count = threads or max(1, min(8, os.cpu_count() or 1))
     lanes = _Lanes(runs, count)
     intra = torch.get_num_threads()
@@ -110,7 +109,7 @@ def fill_tensors(
         reader.stopped = True
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(intra)
-        for fd in cold:  # what read-ahead brought, and pages that two chunks share
+        for fd in reader.cold:  # what read-ahead brought, and pages that two chunks share
             forget(fd)
     reader.finish()
     progress(1.0)
@@ -181,15 +180,11 @@ class _Reader:
     _pinned = False
 
     def __init__(
-        self,
-        weights: Weights,
-        progress: Callable[[float], None],
-        total: int,
-        stop: Callable[[], bool],
-        cold: frozenset[int],
+        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
     ) -> None:
         self.stopped = False
-        self._cold = cold
+        self.cold = frozenset(fd for fd in weights.fds if is_cold(fd))
+        """Files that were not in the page cache before: what this brings in is given up again."""
         self._stop = stop
         self._weights = weights
         self._progress = progress
@@ -240,7 +235,7 @@ class _Reader:
                 if got == 0:
                     raise CheckpointError(f"{path}: cut short in {run.fill.stored.name}; copy the file again")
                 at += got
-        if self._weights.fds[run.file] in self._cold:
+        if self._weights.fds[run.file] in self.cold:
             forget(self._weights.fds[run.file], run.offset, len(into))
 
 
@@ -253,14 +248,9 @@ class _GpuReader(_Reader):
     _pinned = True
 
     def __init__(
-        self,
-        weights: Weights,
-        progress: Callable[[float], None],
-        total: int,
-        stop: Callable[[], bool],
-        cold: frozenset[int],
+        self, weights: Weights, progress: Callable[[float], None], total: int, stop: Callable[[], bool]
     ) -> None:
-        super().__init__(weights, progress, total, stop, cold)
+        super().__init__(weights, progress, total, stop)
         self._sums: list[tuple[_Run, Tensor]] = []
 
     def _read(self, run: _Run) -> None:
