@@ -24,10 +24,9 @@ _PREFIXES = re.compile(
 )
 _BAR_ALONE = re.compile(rb"\s*+" + _BAR + rb"\s*+")
 _STEP = re.compile(rb"step:([0-9]{1,18})(?= - |\s*$)")
-_FOREIGN = re.compile(
-    rb"\((?:[\w.:-]{1,80} )?pid=[0-9]{1,10}[,)]| - step:[0-9]{1,18}(?= - |\s*$)|(?<=[0-9.)])step:[0-9]{1,18}(?= - )"
-)
-"""Another line's beginning: two processes wrote into one line."""
+_FOREIGN_PREFIX = re.compile(rb"\((?:[\w.:-]{1,80} )?pid=[0-9]{1,10}[,)]")
+_FOREIGN_STEP = re.compile(rb"step:(?:(?<= - step:)[0-9]{1,18}(?= - |\s*$)|(?<=[0-9.)]step:)[0-9]{1,18}(?= - ))")
+"""Another line's beginning: two processes wrote into one line. Each begins with a literal, which is found at once."""
 _REPEATED = re.compile(rb"\s*\[repeated [0-9]+x across cluster\].*$", re.DOTALL)
 _ITEM = re.compile(
     rb"\s*+(?:'((?:[^'\\\r\n]|\\.)*+)'|\"((?:[^\"\\\r\n]|\\.)*+)\")\s*+:\s*+"
@@ -106,10 +105,10 @@ def step_line(content: bytes, *, cut: bool = False) -> StepLine | None:
         rest = _REPEATED.sub(b"", rest)
     pairs: list[tuple[str, float]] = []
     refused = 0
-    found = _FOREIGN.search(rest)
-    foreign = len(rest) - found.start() if found else 0
-    if found:
-        rest, cut = rest[: found.start()], True
+    own = _own_length(rest)
+    foreign = len(rest) - own
+    if foreign:
+        rest, cut = rest[:own], True
     fields = rest.rstrip().split(b" - ")[1:]
     if cut and fields:
         fields.pop()
@@ -130,7 +129,17 @@ def step_line(content: bytes, *, cut: bool = False) -> StepLine | None:
 
 def holds_another(content: bytes) -> bool:
     """Whether another process has written into a line."""
-    return _FOREIGN.search(content) is not None
+    return _own_length(content) < len(content)
+
+
+def _own_length(content: bytes) -> int:
+    """Bytes before another line's beginning; all of them where there is none."""
+    found = _FOREIGN_STEP.search(content)
+    own = len(content) if found is None else found.start()
+    if found is not None and content[:own].endswith(b" - "):
+        own -= 3
+    prefix = _FOREIGN_PREFIX.search(content, 0, own) if b"pid=" in content else None
+    return own if prefix is None else prefix.start()
 
 
 def _pair(text: bytes) -> tuple[str, float] | None:

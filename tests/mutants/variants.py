@@ -133,7 +133,7 @@ MUTANTS = (
         "    if text is not None:\n        return text", ("tests/run/test_log_view.py",),
     ),
     Mutant(
-        "two processes in one line are joined", "run/log_lines.py", "found = _FOREIGN.search(rest)", "found = None",
+        "two processes in one line are joined", "run/log_lines.py", "own = _own_length(rest)", "own = len(rest)",
         (_TEXT, "-k", "joined"),
     ),
     Mutant(
