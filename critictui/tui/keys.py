@@ -14,9 +14,14 @@ ANYWHERE: list[BindingType] = [
     Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; the run goes on"),
     Binding("space", "pause", "Pause", id="app.pause", tooltip="Hold the screen still; reading goes on"),
     Binding("T", "change_theme", "Theme", id="app.theme", show=False, tooltip="Another theme, remembered"),
-    Binding("ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"),
-    Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint everything anew"),
-]
+    Binding(
+        "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, priority=True,
+        tooltip="To the shell; fg returns",
+    ),
+    Binding(
+        "ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, priority=True, tooltip="Paint everything anew",
+    ),
+]  # fmt: skip
 
 VIEWS: list[BindingType] = [
     Binding("e", "app.evaluate('score_newest')", "Evaluate", id="run.evaluate", tooltip="Score the newest checkpoint"),

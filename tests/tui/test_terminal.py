@@ -142,6 +142,20 @@ def test_a_stalled_terminal_stops_only_painting(started: Callable[..., PtySessio
 
 
 @pytest.mark.fault("S04")
+def test_dialogues_are_painted_anew_and_suspended_too(started: Callable[..., PtySession]) -> None:
+    session = started()
+    at_rest(session)
+    session.press("?")
+    assert session.pump(10, lambda sent: b"escape closes it" in sent)
+    at_rest(session)
+    sent = len(session.sent)
+    session.press("\x0c")
+    assert session.pump(10, lambda sent_now: b"escape closes it" in sent_now[sent:])
+    session.press("\x1a")
+    assert session.pump(10, lambda sent: RESTORED in sent)
+
+
+@pytest.mark.fault("S04")
 def test_ctrl_z_gives_the_shell_back_and_fg_paints_anew(started: Callable[..., PtySession]) -> None:
     session = started()
     before = session.attributes()
