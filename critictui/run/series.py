@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+SmallIntArray = NDArray[np.signedinteger[Any]]
+"""int32 where all of it fits, or int64."""
 
 SourceKind = Literal["events", "log", "jsonl", "trainer-state", "derived"]
 
@@ -36,7 +38,7 @@ class Series:
     """Seconds since the epoch as the writer stamped them; NaN where the source has no time."""
     value: FloatArray
     """May hold NaN and infinities, as written."""
-    session: IntArray
+    session: SmallIntArray
     """The number of the session that wrote the point, counted from 0."""
     pyramid: Pyramid
     """Minimum, mean and maximum over any index range at the cost of a few hundred reads."""

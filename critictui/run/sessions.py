@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from critictui.run.series import IntArray
+from critictui.run.series import IntArray, SmallIntArray
 
 FAR = 16
 """A step below all of the last 16 is a restart even if it was never seen: writers are not late by that much."""
@@ -54,7 +54,7 @@ def _first_restart(step: IntArray) -> int | None:
     return None
 
 
-def lives(tags: Iterable[tuple[IntArray, IntArray]]) -> tuple[int, ...]:
+def lives(tags: Iterable[tuple[IntArray, SmallIntArray]]) -> tuple[int, ...]:
     """Positions in a file at which a new life begins, rising; empty for a file of one life.
 
     `tags` are the (step, position) columns of each tag that does not simply rise, in file order. A life begins for
@@ -76,7 +76,7 @@ def lives(tags: Iterable[tuple[IntArray, IntArray]]) -> tuple[int, ...]:
     return tuple(starts)
 
 
-def _next_start(step: IntArray, position: IntArray, begin: int) -> int | None:
+def _next_start(step: IntArray, position: SmallIntArray, begin: int) -> int | None:
     found = first_restart(step[begin:])
     return None if found is None else int(position[begin + found])
 

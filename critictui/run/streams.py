@@ -232,7 +232,9 @@ class Stream:
         columns = self.columns_of(tag)
         if columns is None:
             return
-        cuts = [0, *np.searchsorted(columns.position, np.array(self.starts, np.int64)).tolist(), columns.n]
+        position = columns.position
+        starts = np.minimum(self.starts, np.iinfo(position.dtype).max).astype(position.dtype)
+        cuts = [0, *np.searchsorted(position, starts).tolist(), columns.n]
         for life, (first, last) in enumerate(pairwise(cuts)):
             if first < last:
                 yield life, columns, slice(first, last)
