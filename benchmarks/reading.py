@@ -12,7 +12,7 @@ import statistics
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import google_crc32c
@@ -27,7 +27,12 @@ _STEP = Budget(bytes=1 << 30, seconds=60)
 
 def step_bytes(step: int) -> bytes:
     """One step of 60 scalars, as torch's writer appends it."""
-    return b"".join(_record(_event(tag, (step * 37 + k) % 1000 / 1000, step)) for k, tag in enumerate(TAGS))
+    return records(step, {tag: (step * 37 + k) % 1000 / 1000 for k, tag in enumerate(TAGS)})
+
+
+def records(step: int, values: Mapping[str, float]) -> bytes:
+    """One step of any scalars, as torch's writer appends it."""
+    return b"".join(_record(_event(tag, value, step)) for tag, value in values.items())
 
 
 def _varint(number: int) -> bytes:

@@ -56,7 +56,11 @@ class PtySession:
                     return until is not None and until(bytes(self.sent))
                 if self.first is None:
                     self.first = time.monotonic()
-                self.sent += data
+                self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """What the command has just sent. A terminal that answers questions does so here."""
+        self.sent += data
 
     def press(self, keys: str) -> None:
         """Type."""

@@ -17,8 +17,8 @@ from benchmarks.terminal import PtySession, terminal_env
 _METRICS = 60
 
 
-def step_line(step: int, rng: random.Random) -> str:
-    """One step as verl's console logger prints it: the critic's metrics and what else makes 60."""
+def step_values(step: int, rng: random.Random) -> dict[str, float]:
+    """One step of a critic that learns: its metrics and what else makes 60."""
     rise = 1 - math.exp(-step / 60)
     teacher, student = 2.9 * rise + rng.gauss(0, 0.25), -3.1 * rise + rng.gauss(0, 0.3)
     pairs = {
@@ -31,7 +31,12 @@ def step_line(step: int, rng: random.Random) -> str:
         "critic/grad_norm": math.exp(rng.gauss(0, 0.3)),
         "critic/d_loss": 0.69 - 0.25 * rise + rng.gauss(0, 0.02),
     }
-    pairs |= {f"timing_s/part_{i}": rng.random() for i in range(_METRICS - len(pairs))}
+    return pairs | {f"timing_s/part_{i}": rng.random() for i in range(_METRICS - len(pairs))}
+
+
+def step_line(step: int, rng: random.Random) -> str:
+    """The same as verl's console logger prints it."""
+    pairs = step_values(step, rng)
     return f"step:{step} - " + " - ".join(f"{name}:{value}" for name, value in pairs.items()) + "\n"
 
 
