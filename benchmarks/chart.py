@@ -21,7 +21,8 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from critictui.run.pyramid import Pyramid
-from critictui.run.series import FloatArray, Series
+from critictui.run.dtypes import FloatArray
+from critictui.run.series import Series
 from critictui.tui.chart.model import ChartData, Line, View
 from critictui.tui.chart.widget import Chart
 

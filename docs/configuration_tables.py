@@ -17,7 +17,7 @@ from critictui.health.settings import DEFAULTS
 from critictui.run.metrics import NAMES, VERL_NAMES
 from critictui.run.profiles import BUILT_IN
 from critictui.scoring.recipe import PRESETS
-from critictui.tui import keys
+from critictui.tui import key_table
 from critictui.tui.themes import bundled_dir
 from docs.explain_table import with_table
 
@@ -94,7 +94,7 @@ def key_ids() -> str:
 
 
 def _bindings() -> list[tuple[str, str, str]]:
-    found = {b.id: (b.id, b.key, b.tooltip or b.description) for b in keys.every() if b.id is not None}
+    found = {b.id: (b.id, b.key, b.tooltip or b.description) for b in key_table.every() if b.id is not None}
     return sorted(found.values())
 
 

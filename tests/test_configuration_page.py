@@ -14,7 +14,7 @@ from critictui.health.settings import DEFAULTS
 from critictui.monitor import notify
 from critictui.run.profiles import KNOWN
 from critictui.scoring.recipe import Recipe, recipe_from
-from critictui.tui import keys
+from critictui.tui import key_table
 from critictui.tui.themes import read_theme
 from docs import configuration_tables
 from docs.explain_table import table_rows
@@ -45,7 +45,7 @@ def test_the_example_is_read_whole_and_without_a_complaint(tmp_path: Path) -> No
     config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=DEFAULTS))
     assert config.notices == ()
     assert set(tomllib.loads(SETTINGS)) <= set(_TYPES)
-    assert keys.unknown_ids(config.keys) == []
+    assert key_table.unknown_ids(config.keys) == []
     assert notify.ways(config.notify)[1] == []
     assert config.launch == "slurm"
     assert config.profiles["lab"].recognised_by

@@ -14,9 +14,10 @@ import numpy as np
 
 from critictui.errors import InputError
 from critictui.health.alert import Alert, threshold_of
+from critictui.run.dtypes import FloatArray
 from critictui.run.facts import RunSnapshot
 from critictui.run.panels import PanelSpec, Reference, Role
-from critictui.run.series import FloatArray, Series
+from critictui.run.series import Series
 from critictui.run.text import sanitise_line
 from critictui.scoring.result import ScoreResult
 

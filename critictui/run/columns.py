@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from critictui.run.series import FloatArray, IntArray, SmallIntArray
+from critictui.run.dtypes import FloatArray, IntArray, SmallIntArray
 
 _SMALLEST = 4
 _DOUBLES_UP_TO = 1 << 16

@@ -8,8 +8,9 @@ import numpy as np
 
 from critictui.run import metrics
 from critictui.run.columns import Columns
+from critictui.run.dtypes import FloatArray
 from critictui.run.pyramid import Pyramid
-from critictui.run.series import FloatArray, Series
+from critictui.run.series import Series
 from critictui.run.tags import side_of
 
 Combine = Callable[[FloatArray, FloatArray], FloatArray]

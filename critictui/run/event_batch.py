@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from critictui.run.dtypes import FloatArray, IntArray
 from critictui.run.event_record import MalformedError, decode
-from critictui.run.series import FloatArray, IntArray
 
 _Octets = NDArray[np.uint8]
 

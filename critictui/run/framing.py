@@ -15,7 +15,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.series import IntArray
+from critictui.run.dtypes import IntArray
 
 HEADER = 12
 FOOTER = 4

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from critictui.run.dtypes import FloatArray
 from critictui.run.facts import RunState, Seam, Session
-from critictui.run.series import FloatArray, Series
+from critictui.run.series import Series
 from critictui.run.source import RunHints
 
 SHORTEST_SILENCE = 600.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from critictui.run.columns import Columns
-from critictui.run.series import FloatArray, IntArray
+from critictui.run.dtypes import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

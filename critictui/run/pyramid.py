@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.series import FloatArray, IntArray
+from critictui.run.dtypes import FloatArray, IntArray
 
 _RADIX = 16
 _FIELDS = 5

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from critictui.run.pyramid import Pyramid
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-SmallIntArray = NDArray[np.signedinteger[Any]]
-"""int32 where all of it fits, or int64."""
+from critictui.run.dtypes import FloatArray, IntArray, SmallIntArray
+from critictui.run.pyramid import Pyramid
 
 SourceKind = Literal["events", "log", "jsonl", "trainer-state", "derived"]
 

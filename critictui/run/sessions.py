@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from critictui.run.series import IntArray, SmallIntArray
+from critictui.run.dtypes import IntArray, SmallIntArray
 
 FAR = 16
 """A step below all of the last 16 is a restart even if it was never seen: writers are not late by that much."""

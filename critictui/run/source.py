@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critictui.errors import InputError
+from critictui.run.dtypes import FloatArray, IntArray
 from critictui.run.facts import Skipped, SourceFacts
-from critictui.run.series import FloatArray, IntArray, SourceKind
+from critictui.run.series import SourceKind
 
 
 class RunError(InputError):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from critictui.run.clocks import is_date
 from critictui.run.columns import Columns
-from critictui.run.series import FloatArray, IntArray, SourceKind
+from critictui.run.dtypes import FloatArray, IntArray
+from critictui.run.series import SourceKind
 from critictui.run.sessions import lives
 from critictui.run.source import Scalars
 

@@ -12,7 +12,8 @@ import click
 
 from critictui.config import LAUNCH_SETTINGS, Config
 from critictui.scoring.client import run_job_sync, start_detached
-from critictui.scoring.cluster import Cluster, cluster_of, score_elsewhere, submit
+from critictui.scoring.cluster import Cluster
+from critictui.scoring.elsewhere import cluster_of, score_elsewhere, submit
 from critictui.scoring.follow import follow
 from critictui.scoring.jobs import Failed, Finished, Progress
 from critictui.scoring.order import Order, order_score, require_finished

@@ -25,6 +25,7 @@ from critictui.tui.chart.model import View
 from critictui.tui.depth import FixedColours, depth_of
 from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
+from critictui.tui.key_table import unknown_ids
 from critictui.tui.messages import GpuRead, InputFailed, SnapshotTaken, ThreadFailed
 from critictui.tui.navigation import Shell
 from critictui.tui.said import SECONDS, Severity
@@ -126,7 +127,7 @@ class CriticApp(Shell):
         """Notices are there from the first frame on."""
         self.theme_changed_signal.subscribe(self, lambda theme: self.remember_theme(theme.name))
         notices = [n for n in (*self.config.notices, *self._theme_notices, self._state_notice) if n]
-        unknown = keys.unknown_ids(self.config.keys)
+        unknown = unknown_ids(self.config.keys)
         if unknown:
             notices.append(f"keys: there is no {', '.join(unknown)}; ? names each key's id behind it")
         if len(notices) == 1:

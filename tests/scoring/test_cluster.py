@@ -22,8 +22,9 @@ import pytest
 
 from critictui.config import Config, load_config
 from critictui.errors import InputError
-from critictui.scoring.cluster import NOT_SHARED, JobState, Pace, Submitted, cluster_of, job_script, score_elsewhere
+from critictui.scoring.cluster import NOT_SHARED, JobState, Submitted
 from critictui.scoring.commands import config_for
+from critictui.scoring.elsewhere import Pace, cluster_of, job_script, score_elsewhere
 from critictui.scoring.jobs import Failed, Finished, Progress
 from critictui.scoring.order import Order, order_score
 from critictui.scoring.ray_jobs import USUAL, RayJobs, dashboard_of

@@ -18,7 +18,7 @@ from critictui.cli import cli
 from critictui.config import Config, load_config
 from critictui.diagnosis.inquiry import job, subject_of
 from critictui.errors import InputError
-from critictui.scoring.cluster import job_script
+from critictui.scoring.elsewhere import job_script
 from critictui.scoring.order import already_scored, order_score, require_finished
 from critictui.scoring.recipe import ScoringError
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from textual.pilot import Pilot
 
-from critictui.tui import keys
+from critictui.tui import key_table
 from critictui.tui.app import CriticApp
 from critictui.tui.chart.glyphs import ASCII
 from critictui.tui.screens.help import HelpScreen, key_groups
@@ -49,7 +49,7 @@ async def test_each_key_is_said_once_with_its_id_and_nothing_is_the_frameworks(
         rows = [row for group in groups.values() for row in group]
         pressed = [key for names, _, _ in rows for key in names.split()]
         assert sorted(pressed) == sorted(set(pressed))
-        known = {re.sub(r"\d+$", "N", name) for name in (*keys.ids(), *keys.widget_ids())}
+        known = {re.sub(r"\d+$", "N", name) for name in (*key_table.ids(), *key_table.widget_ids())}
         assert [row for row in rows if row[2] not in known and row[0] not in {"tab", "^p"}] == []
         said = " ".join(text for _, text, _ in rows)
         assert not re.search("Focus Next|command palette|Quit the app|Copy selected", said)

@@ -9,7 +9,7 @@ from collections import Counter
 from textual.binding import Binding
 from textual.screen import Screen
 
-from critictui.tui import keys, screens
+from critictui.tui import key_table, screens
 
 
 def screen_classes() -> list[type[Screen[object]]]:
@@ -22,7 +22,7 @@ def screen_classes() -> list[type[Screen[object]]]:
 
 
 def test_every_key_has_an_id_that_the_configuration_knows() -> None:
-    known = {*keys.ids(), *keys.widget_ids()}
+    known = {*key_table.ids(), *key_table.widget_ids()}
     for screen in screen_classes():
         for binding in screen.BINDINGS:
             assert isinstance(binding, Binding), binding
@@ -37,4 +37,4 @@ def test_no_key_means_two_things_on_one_screen() -> None:
 
 
 def test_an_id_that_nothing_has_is_named() -> None:
-    assert keys.unknown_ids({"run.metrics": "f5", "log.up": "u", "nothing.here": "x"}) == ["nothing.here"]
+    assert key_table.unknown_ids({"run.metrics": "f5", "log.up": "u", "nothing.here": "x"}) == ["nothing.here"]

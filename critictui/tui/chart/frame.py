@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critictui.run.series import FloatArray, Series
+from critictui.run.dtypes import FloatArray
+from critictui.run.series import Series
 from critictui.tui.chart.model import ChartData, View
 from critictui.tui.chart.outliers import Outliers, find_outliers
 from critictui.tui.chart.reduce import Curve, extent_of, reduce, x_values

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.series import FloatArray, IntArray
+from critictui.run.dtypes import FloatArray, IntArray
 from critictui.tui.chart import picture as inks
 from critictui.tui.chart.frame import Frame
 from critictui.tui.chart.glyphs import DASHES, Glyphs

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critictui.run.series import FloatArray, Series
+from critictui.run.dtypes import FloatArray
+from critictui.run.series import Series
 from critictui.tui.chart.reduce import Curve
 
 _STRETCH = 5.0

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from critictui.run.dtypes import FloatArray
 from critictui.run.panels import Role
-from critictui.run.series import FloatArray
 from critictui.tui.chart.model import Line
 
 Glyph = NDArray[np.str_]

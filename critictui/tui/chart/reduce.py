@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from critictui.run.series import FloatArray, IntArray, Series
+from critictui.run.dtypes import FloatArray, IntArray
+from critictui.run.series import Series
 from critictui.tui.chart.model import XMode
 from critictui.tui.chart.scale import LARGEST
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from critictui.run.dtypes import FloatArray
 from critictui.run.panels import Reference
-from critictui.run.series import FloatArray
 from critictui.tui.chart.model import View
 
 LARGEST = 1e300

@@ -273,7 +273,7 @@ class Bench:
 
     async def elsewhere(self, order: Order, cluster: Cluster) -> Finished | Failed:
         """Let a node of a cluster make the score; whatever ends this work cancels the job."""
-        from critictui.scoring.cluster import score_elsewhere
+        from critictui.scoring.elsewhere import score_elsewhere
 
         if self._cancel.is_set():
             return Failed("cancelled", "cancelled")

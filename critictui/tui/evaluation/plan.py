@@ -15,7 +15,8 @@ from critictui.config import Config
 from critictui.monitor.snapshot import WatchedRun
 from critictui.run.facts import directory_of
 from critictui.scoring import memory
-from critictui.scoring.cluster import Cluster, cluster_of
+from critictui.scoring.cluster import Cluster
+from critictui.scoring.elsewhere import cluster_of
 from critictui.scoring.host_memory import HostReading, read_host
 from critictui.scoring.order import (
     BYTES_PER_TOKEN,

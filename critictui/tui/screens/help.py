@@ -13,7 +13,6 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 
-from critictui.tui import keys
 from critictui.tui.chart.glyphs import ASCII, UNICODE
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.supervised import Supervised
@@ -105,11 +104,10 @@ _OF_TEXTUAL = (("tab", "The next panel; shift and tab: the one before", ""), ("^
 
 
 def key_groups(under: Screen[object]) -> dict[str, list[Key]]:
-    """What works where one is, by title. Keys that are not in our tables are the framework's and work unsaid."""
-    ours = {*keys.ids(), *keys.widget_ids()}
+    """What works where one is, by title. Keys without an id are the framework's and work unsaid."""
     found: dict[str, dict[str, Key]] = {title: {} for title in _TITLES}
     for node, binding, enabled, _tooltip in under.active_bindings.values():
-        if binding.id not in ours or not enabled:
+        if binding.id is None or not enabled:
             continue
         name, numbered = re.subn(r"\d+$", "N", binding.id or "")
         title = _TITLES[0 if node is under.focused else 1 if name.partition(".")[0] not in _ANYWHERE else 2]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from critictui.run.dtypes import FloatArray, IntArray
 from critictui.run.pyramid import Envelope, Pyramid
-from critictui.run.series import FloatArray, IntArray, Series
+from critictui.run.series import Series
 from critictui.tui.chart.reduce import extent_of, index_at, reduce, x_values
 
 MakeSeries = Callable[..., Series]
