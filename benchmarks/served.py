@@ -28,7 +28,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks import peers
 from benchmarks.reading import TAGS, step_bytes
@@ -141,7 +140,7 @@ def load(start: Callable[[Path], Process], folder: Path, steps: int, *, whole: b
         cpu = peers.cpu_seconds(process.popen.pid)
         process.until(lambda *_: time.monotonic() > there + 2)
         held = peers.memory(process.popen.pid)
-        return {"wall s": there - process.started, "CPU s": cpu, "MiB": sum(held.values())}
+        return {"wall s": there - process.started, "CPU s": cpu, "MiB": held}
     finally:
         process.end()
 
@@ -180,7 +179,7 @@ def _append(path: Path, step: int) -> None:
         file.write(step_bytes(step))
 
 
-def _median(found: list[dict[str, Any]], key: str) -> float:
+def _median(found: list[dict[str, float]], key: str) -> float:
     return statistics.median(one[key] for one in found)
 
 

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 
 class PtySession:
@@ -98,7 +99,7 @@ class PtySession:
         with contextlib.suppress(OSError):
             os.close(self.fd)
 
-    def __enter__(self) -> PtySession:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -129,7 +129,7 @@ def load(command: list[str], state: Path, last: int) -> Figures:
         if not _tells(session, last):
             raise RuntimeError(f"{command[0]}: step {last} is not on the screen")
         cpu, held = peers.cpu_seconds(session.pid), peers.memory(session.pid)
-        return {"wall s": wall, "CPU s": cpu, "MiB": sum(held.values()), "kB": len(session.sent) / 1e3}
+        return {"wall s": wall, "CPU s": cpu, "MiB": held, "kB": len(session.sent) / 1e3}
 
 
 def rest(command: list[str], state: Path, seconds: int) -> Figures:
