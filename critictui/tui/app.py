@@ -27,7 +27,7 @@ from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
 from critictui.tui.key_table import unknown_ids
 from critictui.tui.messages import GpuRead, InputFailed, SnapshotTaken, ThreadFailed
-from critictui.tui.navigation import Shell
+from critictui.tui.navigation import Navigation
 from critictui.tui.said import SECONDS, Severity
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.state import ScreenState, load_state, save_state, state_path
@@ -52,7 +52,7 @@ _SETTLED = 2.0
 """Seconds after which a start is over."""
 
 
-class CriticApp(Shell):
+class CriticApp(Navigation):
     """Watches one path."""
 
     TITLE = "critictui"

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from critictui.tui.shell import bench_of
+
 if TYPE_CHECKING:
     from critictui.checkpoint.checkpoint import Checkpoint
     from critictui.monitor.snapshot import Snapshot, WatchedRun
-    from critictui.tui.evaluation.bench import Bench
-    from critictui.tui.navigation import Shell
-
-
-def bench_of(app: Shell) -> Bench:
-    """The app's work bench, made when it is first needed."""
-    if app.bench is None:
-        from critictui.tui.evaluation.bench import Bench
-
-        app.bench = Bench(app)
-    return app.bench
+    from critictui.tui.shell import Shell
 
 
 def score_newest(app: Shell) -> None:
@@ -81,9 +73,8 @@ async def snapshot_taken(app: Shell, snapshot: Snapshot) -> None:
         return
     from critictui.tui.evaluation.auto import AutoScore
 
-    bench = bench_of(app)
-    bench.auto = bench.auto or AutoScore(app, bench)
-    await bench.auto.look(snapshot)
+    app.auto = app.auto or AutoScore(app, bench_of(app))
+    await app.auto.look(snapshot)
 
 
 def _main(app: Shell) -> WatchedRun | None:

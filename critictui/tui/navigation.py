@@ -3,111 +3,33 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.screen import Screen
 
-from critictui.config import Config
-from critictui.run.text import sanitise
-from critictui.tui.chart.model import View
-from critictui.tui.depth import Depth
-from critictui.tui.glyphs import Glyphs
-from critictui.tui.gpu import GpuMemory
-from critictui.tui.said import MOST_KEPT, SECONDS, Said, Severity
 from critictui.tui.screens.base import RunScreen
-from critictui.tui.state import ScreenState
-from critictui.tui.supervised import Supervised
+from critictui.tui.shell import EVALUATE, Shell, can_evaluate
+from critictui.tui.widgets.job_line import JobLine
 
 if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
-    from critictui.tui.evaluation.bench import Bench
-
-_EVALUATE = "critictui.tui.evaluate"
 
 
-class Watcher(Protocol):
-    """The monitor, as far as the screens know it."""
+@runtime_checkable
+class Follows(Protocol):
+    """A screen that shows how work goes on."""
 
-    def stop(self) -> None:
-        """End the thread."""
-        ...
-
-    def select(self, path: Path) -> None:
-        """Read this run in full and put it first."""
-        ...
-
-    def overlay(self, paths: tuple[Path, ...]) -> None:
-        """Read these runs in full as well."""
-        ...
-
-    def acknowledge(self, key: str) -> None:
-        """The alert with this key was seen."""
-        ...
-
-    def snooze(self, key: str, seconds: float) -> None:
-        """Quiet for so long."""
-        ...
-
-    def wake(self) -> None:
-        """Look now."""
+    def work_moved(self) -> None:
+        """Something about the bench, or a result, is different."""
         ...
 
 
-class Shell(Supervised, App[None]):
-    """What all screens share, and the ways between them."""
+class Navigation(Shell):
+    """The ways between the screens, and the few actions that every screen has."""
 
-    target: Path
-    config: Config
-    glyphs: Glyphs
-    depth: Depth = "full"
-    snapshot: Snapshot | None = None
-    """The newest one that may be shown."""
-    gpus: tuple[GpuMemory, ...] = ()
-    paused: bool = False
-    monitor: Watcher | None = None
-    view: View
-    """One for all charts."""
-    state: ScreenState
-    frozen_clock: float | None = None
-    bench: Bench | None = None
-    """Where scores, diagnoses and explanations are made; None until the first one is asked for."""
-    said: tuple[Said, ...] = ()
-    """Warnings and errors of this session, the newest last."""
     _offered: bool = False
-
-    def say(self, text: str, severity: Severity = "information") -> None:
-        """A toast over the last line; any text is safe in it. What is more than information is kept as well."""
-        self.keep_said(text, severity)
-        sign = {"warning": f"{self.glyphs.warning} ", "error": f"{self.glyphs.critical} "}.get(severity, "")
-        self.notify(sign + sanitise(text, 600), severity=severity, timeout=SECONDS[severity], markup=False)
-
-    def keep_said(self, text: str, severity: Severity) -> None:
-        """For the facts, without a toast."""
-        if severity != "information":
-            self.said = (*self.said, Said(self.now(), severity, text))[-MOST_KEPT:]
-
-    def report(self, error: Exception, where: str) -> None:
-        """An error that nobody expected; the app says it and goes on."""
-        raise error
-
-    def keep(self, state: ScreenState) -> None:
-        """Remember; the app knows where."""
-        self.state = state
-
-    def keep_view(self, view: View) -> None:
-        """The view that all charts share."""
-        self.view = view
-
-    def now(self) -> float:
-        """Wall clock time in seconds; stands still in pictures."""
-        return time.time() if self.frozen_clock is None else self.frozen_clock
 
     def tell_screen(self, snapshot: Snapshot) -> None:
         """The screen on top shows the newest snapshot; below a dialogue, the screen under it."""
@@ -124,6 +46,21 @@ class Shell(Supervised, App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, RunScreen):
                 screen.show_header()
+
+    def tell_work(self) -> None:
+        """The line of the job, and every screen that follows it."""
+        self.tick_work()
+        for screen in self.screen_stack:
+            if isinstance(screen, Follows):
+                screen.work_moved()
+        self.screen.refresh_bindings()
+
+    def tick_work(self) -> None:
+        """The seconds on the job's line, which go on while the worker says nothing new."""
+        if self.bench is not None:
+            for screen in self.screen_stack:
+                for line in screen.query(JobLine):
+                    line.renew(self.bench)
 
     def open(self, what: str) -> None:
         """The screen of this name, on top of the dashboard."""
@@ -153,18 +90,6 @@ class Shell(Supervised, App[None]):
         known = [a.key for a in main.judgement.alerts]
         self.push_screen(AlertScreen(key if key in known else known[0]))
 
-    def toggle_pin(self, tag: str) -> bool:
-        """On the dashboard or off it; whether it is on it now."""
-        pins = self.state.pins
-        pinned = tag not in pins
-        self.keep(replace(self.state, pins=(*pins, tag) if pinned else tuple(p for p in pins if p != tag)))
-        self.say(f"{tag} {'is on the dashboard now' if pinned else 'is off the dashboard'}")
-        return pinned
-
-    def gpu_peaks(self) -> Mapping[int, int]:
-        """The highest use in bytes of each GPU, where it was watched for long enough to be known."""
-        return {}
-
     def leave(self, status: int) -> None:
         """Exit with this status; safe to call from any thread and from a signal handler."""
         loop = self._loop
@@ -186,7 +111,7 @@ class Shell(Supervised, App[None]):
     def action_evaluate(self, what: str) -> None:
         """`score_newest`, `diagnose`, `explain`: functions of the evaluation screens that take the app."""
         if can_evaluate(what):
-            getattr(importlib.import_module(_EVALUATE), what)(self)
+            getattr(importlib.import_module(EVALUATE), what)(self)
 
     def action_cancel_work(self) -> None:
         """End what the worker does."""
@@ -254,7 +179,7 @@ _SCREENS = {
 }
 
 
-def _made(what: str, app: Shell) -> Screen[None] | None:
+def _made(what: str, app: Navigation) -> Screen[None] | None:
     """Screens are imported when they are opened: the first paint does not wait for them."""
     if what in {"metrics", "filter"}:
         from critictui.tui.screens.metrics import MetricsScreen
@@ -282,11 +207,3 @@ def _made(what: str, app: Shell) -> Screen[None] | None:
         return RunsScreen()
     app.say(f"there is no screen {what!r}", "warning")
     return None
-
-
-@lru_cache
-def can_evaluate(what: str) -> bool:
-    """Whether the evaluation screens are there and have this function."""
-    if importlib.util.find_spec(_EVALUATE) is None:
-        return False
-    return callable(getattr(importlib.import_module(_EVALUATE), what, None))

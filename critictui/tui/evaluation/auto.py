@@ -16,7 +16,7 @@ from critictui.tui.evaluation.scoring import score_task
 from critictui.tui.evaluation.threads import in_thread
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.evaluation.host import Host
 
 _OLD = 600.0
 """Seconds after its last byte in which a checkpoint that we found unfinished may still be new."""
@@ -28,7 +28,7 @@ Key = tuple[Path, float]
 class AutoScore:
     """Looks at each snapshot; the bench does the work when nobody else wants it."""
 
-    def __init__(self, app: Shell, bench: Bench) -> None:
+    def __init__(self, app: Host, bench: Bench) -> None:
         self._app, self._bench = app, bench
         self._known: dict[Path, frozenset[Key]] = {}
         """Per run, what was complete before we watched it: history, scored only by whoever names it."""

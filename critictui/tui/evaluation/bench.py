@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from critictui.errors import InputError
 from critictui.scoring.client import Patience, run_job
@@ -15,7 +16,7 @@ from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
 from critictui.tui.evaluation.early import EarlyWorker
 from critictui.tui.evaluation.plan import run_dir_of
 from critictui.tui.evaluation.threads import in_thread
-from critictui.tui.supervised import Reporter
+from critictui.tui.evaluation.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -23,17 +24,13 @@ if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
     from critictui.scoring.cluster import Cluster
     from critictui.scoring.order import Order
-    from critictui.tui.evaluation.auto import AutoScore
-    from critictui.tui.evaluation.inquiry import Inquiry
-    from critictui.tui.evaluation.unsaved import Unsaved
-    from critictui.tui.navigation import Shell
+    from critictui.scoring.result import ScoreResult
+    from critictui.tui.evaluation.host import Host
 
 Kind = Literal["score", "diagnose", "explain"]
 RunJob = Callable[[Job], Awaitable[Finished | Failed]]
 """Runs one job in the worker process; its progress is the bench's."""
 Offer = Literal["started", "waiting", "same", "full"]
-_MOST_INQUIRIES = 20
-"""Each holds a run's columns and a worker's answer."""
 SILENT_SECONDS = 10.0
 """Five heartbeats that did not come: what is known of the job's pace is not shown any more."""
 _FRAME = 0.25
@@ -92,19 +89,10 @@ class Running:
         return time.monotonic() - self.began
 
 
-@runtime_checkable
-class Follows(Protocol):
-    """A screen that shows how work goes on."""
-
-    def work_moved(self) -> None:
-        """Something about the bench, or a result, is different."""
-        ...
-
-
 class Bench:
     """Owned by the app; all methods are called in its event loop."""
 
-    def __init__(self, app: Shell) -> None:
+    def __init__(self, app: Host) -> None:
         self._app = app
         self.running: Running | None = None
         self.waiting: Task | None = None
@@ -115,10 +103,8 @@ class Bench:
         self.command: Sequence[str] = ()
         """A worker other than ours, for tests."""
         self.patience = Patience()
-        self.inquiries: dict[tuple[object, ...], Inquiry] = {}
-        """Diagnoses and explanations of this session."""
         self.unsaved: Unsaved | None = None
-        self.auto: AutoScore | None = None
+        """Scores that no disk took; None until there is one."""
         self._early = EarlyWorker()
         self._cancel = asyncio.Event()
         self._idle = asyncio.Event()
@@ -177,14 +163,6 @@ class Bench:
         elif self.state_of(key) == "running":
             self.cancel()
 
-    def remember(self, inquiry: Inquiry) -> Inquiry:
-        """Keep this inquiry; the oldest of very many goes, unless it is on the bench."""
-        self.inquiries[inquiry.key] = inquiry
-        for key in list(self.inquiries)[:-_MOST_INQUIRIES]:
-            if self.state_of(key) == "none":
-                del self.inquiries[key]
-        return inquiry
-
     async def close(self) -> None:
         """End everything; returns when the worker is gone."""
         self._closing, self.waiting = True, None
@@ -201,6 +179,11 @@ class Bench:
         if ended is None:
             return ""
         return "score cancelled" if ended.cancelled else f"failed: {ended.first.partition(': ')[2] or ended.first}"
+
+    def keep_unsaved(self, run_dir: Path, answer: Mapping[str, object]) -> ScoreResult:
+        """Take a score that was not saved; raises ScoringError where it is no score."""
+        self.unsaved = self.unsaved or Unsaved(self._app, self.renew)
+        return self.unsaved.keep(run_dir, answer)
 
     def with_unsaved(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the scores that are only in memory: they have their row and their point like any other."""
@@ -222,7 +205,7 @@ class Bench:
         self._cancel = asyncio.Event()
         self._idle.clear()
         self.running = Running(task)
-        self._clock = self._app.set_interval(1.0, self._tick, name="job")
+        self._clock = self._app.set_interval(1.0, self._app.tick_work, name="job")
         self._app.run_worker(self._run(task), name=task.title, group="evaluation", exit_on_error=False)
         self._tell()
 
@@ -258,8 +241,7 @@ class Bench:
         except InputError as error:
             return Ended(good=False, said=f"{task.title}: {error}")
         except Exception as error:  # noqa: BLE001 - the boundary of this work: it is said, and the next one starts
-            if isinstance(self._app, Reporter):
-                self._app.report(error, task.title)
+            self._app.report(error, task.title)
             return Ended(good=False, said=f"{task.title}: {type(error).__name__}: {error}")
 
     async def _run_job(self, job: Job) -> Finished | Failed:
@@ -308,22 +290,10 @@ class Bench:
         elif not task.on_top():
             self._app.say(ended.said)
 
-    def _tick(self) -> None:
-        """The seconds on the job's line, which go on while the worker says nothing new."""
-        from critictui.tui.widgets.job_line import JobLine
-
-        for screen in self._app.screen_stack:
-            for line in screen.query(JobLine):
-                line.renew(self)
-
     def told(self) -> None:
         """Something that the screens show changed elsewhere."""
         self._tell()
 
     def _tell(self) -> None:
         self._told = time.monotonic()
-        self._tick()
-        for screen in self._app.screen_stack:
-            if isinstance(screen, Follows):
-                screen.work_moved()
-        self._app.screen.refresh_bindings()
+        self._app.tell_work()

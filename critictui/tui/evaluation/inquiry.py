@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from critictui.checkpoint.audit import audit
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError
 from critictui.config import Config
-from critictui.diagnosis.inquiry import (
-    Subject,
-    can_measure,
-    run_of,
-    subject_of,
-)
+from critictui.diagnosis.inquiry import Subject, can_measure, run_of, subject_of
 from critictui.durations import duration
 from critictui.errors import InputError
 from critictui.monitor.snapshot import WatchedRun
@@ -27,11 +22,13 @@ from critictui.tui.evaluation.scoring import failure
 from critictui.tui.evaluation.threads import in_thread
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.evaluation.host import Host
 
 Stage = Literal["gathering", "asks", "working", "judging", "done"]
 LONG_SECONDS = 120.0
 """Work that takes longer on the CPU is not begun without a word of the user."""
+_MOST = 20
+"""Each holds a run's columns and a worker's answer."""
 
 
 class Inquiry:
@@ -44,7 +41,7 @@ class Inquiry:
     door: str
     """The key that opens it."""
 
-    def __init__(self, app: Shell, bench: Bench, checkpoint: Checkpoint | None, main: WatchedRun) -> None:
+    def __init__(self, app: Host, bench: Bench, checkpoint: Checkpoint | None, main: WatchedRun) -> None:
         self._app, self._bench = app, bench
         self.checkpoint, self.main = checkpoint, main
         self.run_dir = run_dir_of(main)
@@ -187,6 +184,30 @@ class Inquiry:
 
     def _judge(self) -> None:
         raise NotImplementedError
+
+
+class Inquiries:
+    """The diagnoses and explanations of this session, by what was asked."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._kept: dict[tuple[object, ...], Inquiry] = {}
+
+    def get(self, key: tuple[object, ...]) -> Inquiry | None:
+        """The one with this key."""
+        return self._kept.get(key)
+
+    def remember(self, inquiry: Inquiry) -> Inquiry:
+        """Keep it; the oldest of very many goes, unless it is on the bench."""
+        self._kept[inquiry.key] = inquiry
+        for key in list(self._kept)[:-_MOST]:
+            if self._bench.state_of(key) == "none":
+                del self._kept[key]
+        return inquiry
+
+    def forget(self, key: tuple[object, ...]) -> None:
+        """Ask anew the next time."""
+        self._kept.pop(key, None)
 
 
 def _known_subject(checkpoint: Checkpoint, config: Config, fixed_set: Path | None) -> Subject:

@@ -14,10 +14,9 @@ from critictui.scoring.summary import in_words
 from critictui.tui.evaluation.bench import Bench, Ended, RunJob, Task
 from critictui.tui.evaluation.plan import Plan, order_for
 from critictui.tui.evaluation.threads import in_thread
-from critictui.tui.evaluation.unsaved import Unsaved
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.evaluation.host import Host
 
 
 Made = Callable[[Order], Awaitable[Finished | Failed]]
@@ -30,7 +29,7 @@ def score_key(checkpoint: Path) -> tuple[object, ...]:
 
 
 def score_task(
-    app: Shell, bench: Bench, plan: Plan, device: str, *, share: bool, then: Callable[[Ended], None] | None = None
+    app: Host, bench: Bench, plan: Plan, device: str, *, share: bool, then: Callable[[Ended], None] | None = None
 ) -> Task:
     """The task that scores this plan's checkpoint on this device; `then` is told how it ended."""
     title = f"scoring {plan.step_words}"
@@ -50,21 +49,18 @@ def score_task(
         return ended
 
     def on_top() -> bool:
-        from critictui.tui.screens.scores import ScoresScreen
-
-        return isinstance(app.screen, ScoresScreen)
+        return getattr(app.screen, "lists_scores", False)
 
     return Task("score", score_key(plan.checkpoint.path), title, work, on_top)
 
 
-async def _score(app: Shell, bench: Bench, title: str, order: Callable[[], Order], made: Made) -> Ended:
+async def _score(app: Host, bench: Bench, title: str, order: Callable[[], Order], made: Made) -> Ended:
     checked = await in_thread(order, "order")
     outcome = await made(checked)
     if isinstance(outcome, Failed):
         return failure(title, outcome)
     if "unsaved_rows" in outcome.result:
-        bench.unsaved = bench.unsaved or Unsaved(app)
-        result = bench.unsaved.keep(Path(checked.job.run_dir), outcome.result)
+        result = bench.keep_unsaved(Path(checked.job.run_dir), outcome.result)
         return Ended(good=True, said=f"{result_words(result)}\nnot saved: kept in memory, and tried again")
     result = result_of(outcome.result)
     if app.monitor is not None:

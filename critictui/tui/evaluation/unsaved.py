@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from critictui.scoring.results import NotSavedError, rows_of_answer, save_again
 from critictui.tui.evaluation.threads import in_thread
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.evaluation.host import Host
 
 RETRY_SECONDS = 30.0
 MOST = 50
@@ -34,8 +34,9 @@ class Kept:
 class Unsaved:
     """The scores that wait for a disk."""
 
-    def __init__(self, app: Shell, seconds: float = RETRY_SECONDS) -> None:
-        self._app = app
+    def __init__(self, app: Host, saved: Callable[[], None], seconds: float = RETRY_SECONDS) -> None:
+        """`saved` is called when one of them was saved."""
+        self._app, self._saved = app, saved
         self.kept: tuple[Kept, ...] = ()
         self._busy = False
         app.set_interval(seconds, self.retry, name="unsaved")
@@ -70,8 +71,7 @@ class Unsaved:
             self._app.say(f"the score of step {kept.result.step} cannot be saved: {error}", "error")
             return
         self.kept = tuple(k for k in self.kept if k is not kept)
-        if self._app.bench is not None:
-            self._app.bench.renew()
+        self._saved()
         self._app.say(f"the score of step {kept.result.step} is saved now: {path}")
         if self._app.monitor is not None:
             self._app.monitor.wake()

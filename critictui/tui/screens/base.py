@@ -26,7 +26,7 @@ from critictui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
-    from critictui.tui.navigation import Shell
+    from critictui.tui.shell import Shell
 
 
 class RunScreen(Supervised, Screen[None]):

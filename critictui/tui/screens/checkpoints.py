@@ -13,8 +13,8 @@ from critictui.checkpoint.checkpoint import Checkpoint
 from critictui.monitor.snapshot import Snapshot, WatchedRun
 from critictui.tui import keys, words
 from critictui.tui.glyphs import Glyphs
-from critictui.tui.navigation import can_evaluate
 from critictui.tui.screens.base import RunScreen
+from critictui.tui.shell import can_evaluate
 from critictui.tui.text import elided, lines, plain, set_title
 from critictui.tui.widgets.checkpoints import CheckpointPanel, none_yet, problems_of, scores_of
 from critictui.tui.widgets.rows import Rows

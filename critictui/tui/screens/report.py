@@ -18,11 +18,11 @@ from critictui.scoring.results import state_dir
 from critictui.tui import keys
 from critictui.tui.chart.model import View
 from critictui.tui.chart.widget import Chart
-from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation.inquiry import Inquiry, inquiry_key
 from critictui.tui.evaluation.items import Item, item_line
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.screens.base import RunScreen
+from critictui.tui.shell import bench_of, inquiries_of
 from critictui.tui.text import EMPTY, lines, passage, plain, set_title
 from critictui.tui.widgets.job_line import progress_words
 from critictui.tui.widgets.rows import Rows
@@ -66,11 +66,10 @@ class ReportScreen(RunScreen):
         self._open(self._main)
 
     def _open(self, main: WatchedRun, *, confirmed: bool = False) -> None:
-        bench = bench_of(self.shell)
-        key = inquiry_key(self.kind.kind, self.kind.run_of(main), self._checkpoint)
-        found = bench.inquiries.get(key)
+        asked = inquiries_of(self.shell)
+        found = asked.get(inquiry_key(self.kind.kind, self.kind.run_of(main), self._checkpoint))
         if found is None:
-            found = bench.remember(self.kind(self.shell, bench, self._checkpoint, main))
+            found = asked.remember(self.kind(self.shell, bench_of(self.shell), self._checkpoint, main))
         self.inquiry = found
         self.run_worker(self._begin(found, main, confirmed=confirmed), name="inquiry", exit_on_error=False)
 
@@ -208,7 +207,7 @@ class ReportScreen(RunScreen):
         snapshot = self.shell.snapshot
         if self.inquiry is None or self.inquiry.stage not in {"done", "asks"}:
             return
-        bench_of(self.shell).inquiries.pop(self.inquiry.key, None)
+        inquiries_of(self.shell).forget(self.inquiry.key)
         self._version = -1
         self._open(snapshot.main if snapshot is not None and snapshot.main is not None else self._main)
 

@@ -15,12 +15,12 @@ from critictui.durations import duration
 from critictui.monitor.snapshot import WatchedRun
 from critictui.scoring.order import ELSEWHERE
 from critictui.tui import keys, words
-from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation.bench import Bench
 from critictui.tui.evaluation.plan import Choice, Plan, make_plan, recipe_words, run_dir_of, step_words
 from critictui.tui.evaluation.scoring import score_key, score_task
 from critictui.tui.evaluation.threads import in_thread
 from critictui.tui.glyphs import Glyphs
+from critictui.tui.shell import bench_of
 from critictui.tui.supervised import Supervised
 from critictui.tui.text import EMPTY, elided, joined, lines, plain, set_title
 from critictui.tui.widgets.keybar import KeyBar
@@ -28,7 +28,7 @@ from critictui.tui.widgets.rows import Rows
 from critictui.tui.widgets.words import Passage, Words
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.shell import Shell
 
 _LABEL = 12
 

@@ -36,6 +36,8 @@ class ScoresScreen(RunScreen):
     )
     BINDINGS: ClassVar[list[BindingType]] = []
     AUTO_FOCUS = "#scores"
+    lists_scores = True
+    """A new score need not be announced to who looks at this screen."""
 
     def __init__(self, checkpoint: Path | None = None) -> None:
         """The cursor begins on this checkpoint's newest score."""

@@ -20,7 +20,7 @@ from critictui.tui.widgets.keybar import KeyBar
 from critictui.tui.widgets.rows import Rows, cells
 
 if TYPE_CHECKING:
-    from critictui.tui.navigation import Shell
+    from critictui.tui.shell import Shell
 
 PURPOSE: Final = {
     DEFAULT_THEME: "dark, colour-blind safe: the default",

@@ -33,7 +33,6 @@ from critictui.scoring.result_json import result_from_json, result_to_json
 from critictui.scoring.results import ResultsFolder, save_result, unsaved_rows
 from critictui.scoring.summary import summarise
 from critictui.tui.app import CriticApp
-from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation import plan as plan_module
 from critictui.tui.evaluation.auto import AutoScore
 from critictui.tui.evaluation.bench import Bench, Ended, RunJob, Task
@@ -46,6 +45,7 @@ from critictui.tui.panels import fixed_points
 from critictui.tui.screens.dashboard import Dashboard
 from critictui.tui.screens.score_dialog import ScoreDialog, device_words, plan_words
 from critictui.tui.screens.scores import ScoresScreen
+from critictui.tui.shell import bench_of
 from critictui.tui.widgets.job_line import job_words
 
 Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
@@ -661,7 +661,7 @@ async def test_auto_score_takes_only_what_appears_while_it_watches_oldest_first(
         app = app_of(pilot)
         bench = bench_of(app)
         bench.command = worker(f"finish(json.loads({json.dumps(answer)!r}), saved='/runs/x.json')")
-        await until(pilot, lambda: bench.auto is not None and bool(bench.auto._known))
+        await until(pilot, lambda: app.auto is not None and bool(app.auto._known))
         assert bench.running is None
         newer = [resolve_target(critic_in(case.run / f"checkpoint-{step}")) for step in (320, 330)]
         watched = dataclasses.replace(case.snapshot.watched[0], checkpoints=(*reversed(newer), case.checkpoint))
@@ -675,8 +675,8 @@ async def test_auto_score_takes_only_what_appears_while_it_watches_oldest_first(
             if len(done) == 2:
                 break
         assert done == ["scoring step 320", "scoring step 330"]
-        assert bench.auto is not None
-        assert bench.auto.next_one(watched) is None
+        assert app.auto is not None
+        assert app.auto.next_one(watched) is None
     assert len(ran(tmp_path)) == 2
 
 

@@ -19,9 +19,9 @@ from critictui.scoring import memory
 from critictui.scoring.host_memory import HostReading
 from critictui.scoring.jobs import Progress
 from critictui.tui.app import CriticApp
-from critictui.tui.evaluate import bench_of
 from critictui.tui.evaluation import plan
 from critictui.tui.evaluation.bench import Ended, RunJob, Running, Task
+from critictui.tui.shell import bench_of
 
 Showing = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 Settle = Callable[[Pilot[None]], Awaitable[None]]
