@@ -5,12 +5,15 @@ Without an answer a program waits until it gives up, and its start would look sl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import peers
 from benchmarks.terminal import PtySession
 
 _QUESTIONS = re.compile(
@@ -42,6 +45,14 @@ class AnsweringSession(PtySession):
             end = question.end()
             os.write(self.fd, reply(question))
         self._rest = new[max(end, len(new) - 64) :]
+
+    def close(self) -> None:
+        """End the command and all its processes: LEET goes on where its terminal and its parent have gone."""
+        descendants = peers.tree(self.pid)[1:] if self.status is None else []
+        super().close()
+        for process in descendants:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def reply(question: re.Match[bytes]) -> bytes:
