@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import signal
@@ -47,7 +48,15 @@ class _WatchByDefault(click.Group):
         known = not args or args[0].startswith("-") or args[0] in self.commands
         if not known and (Path(args[0]).exists() or "/" in args[0]):
             args = ["watch", *args]
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if known:
+                raise
+            near = difflib.get_close_matches(args[0], self.commands, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            said = f"{args[0]!r} is neither a command nor a file or directory here{meant}"
+            raise click.UsageError(said, ctx) from None
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """The group's own help and version are printed here."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("jsonl", "csv", "parquet")
+_NO_FORMAT = frozenset({"json", "ndjson", "txt", "out"})
+"""Endings of names under which lines of JSON are expected, or nothing in particular."""
 COLUMNS = ("tag", "step", "wall_time", "value", "source", "session")
 
 
@@ -44,7 +46,8 @@ def export(
     `kind`, else in files beside `output`. Raises RunError for a path that is no run, ExportError, WriteError.
     """
     if output is None and (fmt == "parquet" or (everything and fmt != "jsonl")):
-        raise ExportError(f"{fmt} with these options is not for a terminal; name a file with -o")
+        several = "several files" if everything else "a file"
+        raise ExportError(f"{fmt} is written into {several}, not to the standard output; name a file with -o")
     reader = RunReader(target, config or Config())
     try:
         snapshot = reader.read_all()
@@ -67,9 +70,17 @@ def export(
 
 
 def format_of(name: str | None, output: Path | None) -> Format:
-    """The format that was asked for, or the one that the output's name says, or JSONL."""
-    wanted = name or (output.suffix.removeprefix(".") if output is not None else "")
-    return next((fmt for fmt in FORMATS if fmt == wanted), "jsonl")
+    """The format that was asked for, or the one that the output's name says; JSONL where it says none.
+
+    Raises ExportError for a name that says another one.
+    """
+    said = output.suffix.removeprefix(".").lower() if output is not None else ""
+    for fmt in FORMATS:
+        if fmt == (name or said):
+            return fmt
+    if said and output is not None and said not in _NO_FORMAT:
+        raise ExportError(f"{output}: no format is called {said!r}; name one with --format {'|'.join(FORMATS)}")
+    return "jsonl"
 
 
 def said_of_losses(lost: tuple[Skipped, ...]) -> tuple[str, ...]:

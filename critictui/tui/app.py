@@ -25,7 +25,7 @@ from critictui.tui.chart.model import View
 from critictui.tui.depth import FixedColours, depth_of
 from critictui.tui.glyphs import ASCII, UNICODE, ascii_only
 from critictui.tui.gpu import GpuWatch
-from critictui.tui.key_table import unknown_ids
+from critictui.tui.key_table import collisions, unknown_ids
 from critictui.tui.messages import GpuRead, InputFailed, SnapshotTaken, ThreadFailed
 from critictui.tui.navigation import Navigation
 from critictui.tui.said import SECONDS, Severity
@@ -130,6 +130,8 @@ class CriticApp(Navigation):
         unknown = unknown_ids(self.config.keys)
         if unknown:
             notices.append(f"keys: there is no {', '.join(unknown)}; ? names each key's id behind it")
+        if twice := collisions(self.config.keys):
+            notices.append(f"keys: {'; '.join(twice)}: only one of them works")
         if len(notices) == 1:
             self.say(notices[0], "warning")
         elif notices:
@@ -340,8 +342,8 @@ class CriticApp(Navigation):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        del screen
         yield from self.palette_commands()
+        yield from self.key_commands(screen)
 
 
 def _collect_garbage() -> None:

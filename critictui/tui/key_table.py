@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from textual.binding import Binding
 
@@ -42,3 +42,30 @@ def unknown_ids(configured: Iterable[str]) -> list[str]:
     """What the configuration rebinds and nothing has."""
     wanted = set(configured)
     return sorted(wanted - set(ids()) - widget_ids()) if wanted else []
+
+
+def collisions(configured: Mapping[str, str]) -> list[str]:
+    """Keys that the configuration gives to two things of one place, of which only one can have it: in words."""
+    if not configured:
+        return []
+    bound = {b.id: set((configured.get(b.id) or b.key).split(",")) for b in every() if b.id is not None}
+    usual = {b.id: set(b.key.split(",")) for b in every() if b.id is not None}
+    said = []
+    for one in (name for name in configured if name in bound):
+        for other, pressed in bound.items():
+            twice = other in configured and list(configured).index(other) < list(configured).index(one)
+            if other == one or twice or not _one_place(one, other) or usual[one] & usual[other]:
+                continue
+            said += [f"{key} is both {one} and {other}" for key in sorted(bound[one] & pressed)]
+    return said
+
+
+def _one_place(one: str, other: str) -> bool:
+    """Whether both are keys of one screen or panel, or of all screens. That one screen has its own use for a key that
+    works anywhere else is no collision.
+    """
+    places = {one.partition(".")[0], other.partition(".")[0]}
+    return len(places) == 1 or places <= _ANYWHERE
+
+
+_ANYWHERE = frozenset({"app", "run", "work"})

@@ -140,6 +140,7 @@ LOG: list[BindingType] = [
 
 RUNS: list[BindingType] = [
     Binding("space", "mark", "Overlay", id="runs.overlay", tooltip="Lay this run over the shown one, or take it off"),
+    Binding("o", "order", "Order", id="runs.order", tooltip="By name, the worst first, the newest first"),
 ]
 
 ALL: tuple[list[BindingType], ...] = (

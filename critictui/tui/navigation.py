@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from textual.app import SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
+from critictui.tui import keys
 from critictui.tui.screens.base import RunScreen
 from critictui.tui.shell import EVALUATE, Shell, can_evaluate
 from critictui.tui.widgets.job_line import JobLine
+from critictui.tui.widgets.keybar import key_name
 
 if TYPE_CHECKING:
     from critictui.monitor.snapshot import Snapshot
@@ -166,6 +170,16 @@ class Navigation(Shell):
         yield SystemCommand("Help", "What the panel shows, and every key", self.action_help)
         yield SystemCommand("Redraw", "Paint everything anew", self.action_redraw)
         yield SystemCommand("Quit", "Leave; the run goes on", self.action_quit)
+
+    def key_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every key that works on this screen, by what it does."""
+        said: set[str] = {binding.action for binding in keys.ANYWHERE if isinstance(binding, Binding)}
+        for node, binding, enabled, _tooltip in screen.active_bindings.values():
+            own = binding.id is not None and not binding.id.startswith("run.")
+            if enabled and own and binding.action not in said and (text := binding.tooltip or binding.description):
+                said.add(binding.action)
+                act = partial(self.call_later, self.run_action, binding.action, node)
+                yield SystemCommand(binding.description, f"{text} ({key_name(binding.key)})", act)
 
 
 _SCREENS = {

@@ -92,3 +92,28 @@ async def test_the_command_palette_has_no_question_marks_in_ascii(
         await pilot.press("ctrl+p")
         await settle(pilot)
         assert "??" not in text_of(pilot.app)  # type: ignore[arg-type]
+
+
+async def test_under_a_dialogue_no_key_is_offered_that_does_not_work(
+    showing: Showing, settle: Settle, text_of: TextOf
+) -> None:
+    async with showing(size=(120, 36)) as pilot:
+        assert "Metrics" in text_of(pilot.app).splitlines()[-1]  # type: ignore[arg-type]
+        await help_text(pilot, settle, text_of)
+        assert "m Metrics" not in text_of(pilot.app)  # type: ignore[arg-type]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "Metrics" in text_of(pilot.app).splitlines()[-1]  # type: ignore[arg-type]
+
+
+async def test_the_palette_finds_the_keys_of_a_chart(showing: Showing, settle: Settle) -> None:
+    async with showing(size=(120, 36)) as pilot:
+        app = pilot.app
+        assert isinstance(app, CriticApp)
+        found = {command.title: command for command in app.get_system_commands(app.screen)}
+        for words in ("Smooth", "Zoom", "Band", "Outliers", "X axis", "Metrics", "Next point"):
+            assert words in found, words
+        before = app.view.smoothing
+        found["Smooth"].callback()
+        await settle(pilot)
+        assert app.view.smoothing > before

@@ -38,3 +38,14 @@ def test_no_key_means_two_things_on_one_screen() -> None:
 
 def test_an_id_that_nothing_has_is_named() -> None:
     assert key_table.unknown_ids({"run.metrics": "f5", "log.up": "u", "nothing.here": "x"}) == ["nothing.here"]
+
+
+def test_a_key_that_is_given_twice_is_named_and_one_of_another_screen_is_not() -> None:
+    assert key_table.collisions({}) == []
+    assert key_table.collisions({"run.alerts": "m"}) == ["m is both run.alerts and run.metrics"]
+    assert key_table.collisions({"run.alerts": "m", "run.metrics": "a"}) == []
+    assert key_table.collisions({"run.alerts": "m", "run.log": "m", "run.metrics": "f5"}) == [
+        "m is both run.alerts and run.log"
+    ]
+    assert key_table.collisions({"log.follow": "w"}) == ["w is both log.follow and log.wrap"]
+    assert key_table.collisions({"log.follow": "m"}) == [], "a screen may have a use of its own for a key"

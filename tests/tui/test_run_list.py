@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -36,3 +37,26 @@ async def test_no_column_of_the_run_list_is_cut_and_an_unjudged_run_has_no_verdi
             width = size[0] - 3 - (36 if size[0] < 90 else 67)
             assert all(name in said for name in told_apart(names, width))
             assert size[0] < 90 or "Jan 06 08:00" in said
+
+
+async def test_the_worst_or_the_newest_run_comes_first_when_asked(
+    showing: Showing, made_of: Made, text_of: TextOf
+) -> None:
+    verdicts = {"a": "healthy", "b": "", "c": "warning", "d": "critical", "e": "warning"}
+    rows = [
+        RunRow(Path(f"/runs/{name}"), name, "finished", 10, 0.7, 3.1, verdict, NOW - k)
+        for k, (name, verdict) in enumerate(verdicts.items())
+    ]
+    rows[2] = dataclasses.replace(rows[2], modified=NOW + 5)
+    async with showing(dataclasses.replace(made_of(), rows=tuple(rows)), (80, 24)) as pilot:
+
+        def order() -> str:
+            found = [re.search(r" ([a-e]) +finished", line) for line in text_of(pilot.app).splitlines()]
+            return "".join(match.group(1) for match in found if match)
+
+        assert order() == "abcde"
+        for wanted, title in (("dceba", "the worst first"), ("cabde", "the newest first"), ("abcde", "5 runs")):
+            await pilot.press("o")
+            await pilot.pause()
+            assert order() == wanted
+            assert title in text_of(pilot.app)

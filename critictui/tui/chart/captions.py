@@ -79,6 +79,10 @@ _WHOLE = (_Wish(named=True, asides=True), _Wish(asides=True), _Wish(), _Wish(gro
 """With the whole title, from all values to those of the lines."""
 _CUT = (_Wish(grouped=True), *(_Wish(spread=False, grouped=True, runs=n) for n in (99, 5, 4, 3, 2, 1)))
 """With a title that is cut."""
+_FLAGGED = 2
+"""Of these so many are tried before what the view does to the line is left unsaid."""
+_NAMED_FROM = 100
+"""Cells from which the smoothing is named even where nobody changed it."""
 
 
 def title(data: ChartData, view: View, width: int, look: Look) -> Content:
@@ -88,11 +92,13 @@ def title(data: ChartData, view: View, width: int, look: Look) -> Content:
     the newest value is the last thing to go.
     """
     name = look.text(data.title)
-    words = _flags(view)
+    words = _flags(view, whole=width >= _NAMED_FROM)
     tails = dict.fromkeys((f" {words}" if words else "", ""))
     whole = cell_len(name)
     tries = [(wish, whole, next(iter(tails))) for wish in _WHOLE]
-    tries += [(wish, least, tail) for least in (_SHORTEST_NAME, 0) for wish in _CUT for tail in tails]
+    cut_ones = [(wish, tail) for tail in tails if tail for wish in _CUT[:_FLAGGED]]
+    cut_ones += [(wish, tail) for wish in _CUT for tail in tails]
+    tries += [(wish, least, tail) for least in (_SHORTEST_NAME, 0) for wish, tail in cut_ones]
     for wish, least, tail in tries:
         parts = _values(data, wish, look)
         room = width - sum(cell_len(text) for text, _ in parts) - cell_len(tail) - 2 - _FEWEST_RULE
@@ -153,9 +159,9 @@ def _names(data: ChartData, look: Look, *, whole: bool) -> list[str]:
     return found
 
 
-def _flags(view: View) -> str:
+def _flags(view: View, *, whole: bool) -> str:
     words = ["log"] * view.log_y + ["whole"] * view.whole_y
-    if view.smoothing != View().smoothing:
+    if whole or view.smoothing != View().smoothing:
         words.append(f"ema {view.smoothing:g}" if view.smoothing else "raw")
     return " ".join(words)
 
@@ -170,14 +176,16 @@ def subtitle(data: ChartData, frame: Frame | None, view: View, width: int, look:
     if frame is None or not found:
         return legend(data, width, look)
     head: Part = (f"step {found[0].step}  ", Style(bold=True))
-    for named, digits, before in (
-        (True, _CURSOR_DIGITS, [head, *_moment(found[0], frame, look)]),
-        (True, _CURSOR_DIGITS, [head]),
-        (False, _CURSOR_DIGITS, [head]),
-        (False, 3, [head]),
-        (False, 3, []),
+    drawn = [reading for reading in found if reading.index < len(data.lines)]
+    for named, digits, before, read in (
+        (True, _CURSOR_DIGITS, [head, *_moment(found[0], frame, look)], found),
+        (True, _CURSOR_DIGITS, [head], found),
+        (False, _CURSOR_DIGITS, [head], found),
+        (False, 3, [head], found),
+        (False, 3, [head], drawn),
+        (False, 3, [], drawn),
     ):
-        content = Content.assemble(*before, *_read(data, found, look, named=named, digits=digits))
+        content = Content.assemble(*before, *_read(data, read, look, named=named, digits=digits))
         if content.cell_length <= width:
             return content
     return Content(elided(head[0].strip(), width, look.glyphs.more))

@@ -22,13 +22,16 @@ the edge. o shows everything.
 Runs laid over each other have letters, at the end of each line and before each value; the lower border says which is
 which.
 
-The arrow keys move a cursor that reads the values of all lines, in every panel at once.
+The arrow keys move a cursor that reads the values of all lines, in every panel at once; comma and full stop move it
+by one point, where a column holds several.
 A click sets it, a double click shows all data, Ctrl and the wheel zoom.
 """
 
 KEYS: list[BindingType] = [
     Binding("left", "cursor(-1)", "Cursor", id="chart.cursor-left", show=False, tooltip="The cursor to the left"),
     Binding("right", "cursor(1)", "Cursor", id="chart.cursor-right", show=False, tooltip="The cursor to the right"),
+    Binding("comma", "point(-1)", "Point before", id="chart.point-before", show=False, tooltip="One point back"),
+    Binding("full_stop", "point(1)", "Next point", id="chart.point-next", show=False, tooltip="One point on"),
     Binding("home", "cursor_end(-1)", "First point", id="chart.cursor-first", show=False),
     Binding("end", "cursor_end(1)", "Last point", id="chart.cursor-last", show=False),
     Binding("escape", "drop_cursor", "Drop cursor", id="chart.cursor-drop", show=False),

@@ -49,8 +49,8 @@ def snapped(frame: Frame, x: float) -> int | None:
     return int(anchor.step[index]) if anchor is not None and index is not None else None
 
 
-def moved(frame: Frame, step: int | None, columns: int) -> int | None:
-    """The step of the cursor after a move by cell columns: at least one point further, if there is one.
+def moved(frame: Frame, step: int | None, columns: int, points: int = 0) -> int | None:
+    """The step of the cursor after a move by cell columns, at least one point further if there is one; or by points.
 
     Without a cursor it starts at the last visible point.
     """
@@ -63,6 +63,8 @@ def moved(frame: Frame, step: int | None, columns: int) -> int | None:
     here = nearest(anchor, frame.x_of_step(step), mode)
     if here is None:
         return None
+    if points:
+        return int(anchor.step[min(max(here + points, 0), len(anchor) - 1)])
     x = frame.x_of_step(int(anchor.step[here])) + columns * 2 * (frame.extent[1] - frame.extent[0]) / max(
         2 * frame.width - 1, 1
     )

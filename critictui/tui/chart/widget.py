@@ -283,6 +283,11 @@ class Chart(SupervisedWidget, Widget, can_focus=True):
         if (frame := self.frame) is not None:
             self._look(self._visible(self.view.with_cursor(moved(frame, self.view.cursor_step, columns))))
 
+    def action_point(self, by: int) -> None:
+        """Move the cursor by points, however many share a column."""
+        if (frame := self.frame) is not None:
+            self._look(self._visible(self.view.with_cursor(moved(frame, self.view.cursor_step, 0, by))))
+
     def action_cursor_end(self, side: int) -> None:
         """The cursor on the first or the last visible point."""
         if (frame := self.frame) is not None:

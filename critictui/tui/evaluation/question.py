@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from critictui.diagnosis.claims import parse_claims
-from critictui.diagnosis.inquiry import (
-    Question,
-)
+from critictui.diagnosis.inquiry import Question
 from critictui.diagnosis.script import DiagnosisError, read_script
 from critictui.places import expanded
-
-if TYPE_CHECKING:
-    pass
 
 
 def question_from(text: str) -> Question:
@@ -41,7 +35,10 @@ def question_from(text: str) -> Question:
             claims.append(part)
     if samples is not None and not samples.is_file():
         raise DiagnosisError(f"{samples}: no such file; give what training saved")
-    claim = parse_claims(claims, pairs)
+    try:
+        claim = parse_claims(claims, pairs)
+    except DiagnosisError as error:  # worded for the command line
+        raise DiagnosisError(str(error).replace("--claim ", "").replace("--pairs ", "pairs=")) from None
     if claim is None and pairs is not None:
         raise DiagnosisError("pairs alone say nothing: write d_acc=..., margin=..., teacher=..., student=... as well")
     return Question(claim, read_script(script) if script is not None else None, samples)

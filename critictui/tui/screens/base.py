@@ -73,6 +73,13 @@ class RunScreen(Supervised, Screen[None]):
     def on_screen_resume(self) -> None:
         """On top again: catch up."""
         self.renew()
+        for bar in self.query("#keys").results(KeyBar):
+            bar.show()
+
+    def on_screen_suspend(self) -> None:
+        """A dialogue lies over it, with keys of its own."""
+        for bar in self.query("#keys").results(KeyBar):
+            bar.hide()
 
     def on_resize(self, event: events.Resize) -> None:
         """The header says what fits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from typing import ClassVar
@@ -28,13 +29,23 @@ _AROUND = 20
 """Rows before and behind that a long name is told from."""
 
 
+_RANKS = {"critical": 0, "warning": 1, "unknown": 3, "healthy": 4}
+_ORDERS: tuple[tuple[str, Callable[[RunRow], tuple[float, str]] | None], ...] = (
+    ("", None),
+    (", the worst first", lambda row: (_RANKS.get(row.verdict, 2), row.name)),
+    (", the newest first", lambda row: (-row.modified, row.name)),
+)
+"""What the title says, and by what rows are put in order; None: as they come, by name."""
+
+
 class RunsScreen(RunScreen):
     """A virtual list: 100,000 runs cost as much as those in view."""
 
     HELP = (
-        "Every run found under the path, by name. Enter shows the run on the dashboard. Space lays it over the one "
-        "that is shown: the same charts, other lines. Each run has a letter, A for the one that is shown, a line "
-        "shape, and on charts of one metric a colour; the lower border of a chart says which is which."
+        "Every run found under the path, by name; o puts the worst first, then the newest. Enter shows the run on the "
+        "dashboard. Space lays it over the one that is shown: the same charts, other lines. Each run has a letter, A "
+        "for the one that is shown, a line shape, and on charts of one metric a colour; the lower border of a chart "
+        "says which is which."
     )
     BINDINGS: ClassVar[list[BindingType]] = [*keys.RUNS]
     AUTO_FOCUS = "#runs"
@@ -44,6 +55,7 @@ class RunsScreen(RunScreen):
         self._rows: tuple[RunRow, ...] = ()
         self._marked: tuple[Path, ...] | None = None
         self._main: Path | None = None
+        self._order = 0
         self._shared = 0
         self._cut: dict[tuple[int, int], str] = {}
         """Names as they are shown, by row and width."""
@@ -56,9 +68,11 @@ class RunsScreen(RunScreen):
         """The rows as they are now; the cursor stays on its run."""
         rows = self.query_one("#runs", Rows)
         before = self._rows[rows.index].path if rows.index < len(self._rows) else None
-        if [row.name for row in self._rows] != [row.name for row in snapshot.rows]:
+        sort = _ORDERS[self._order][1]
+        ordered = tuple(sorted(snapshot.rows, key=sort)) if sort is not None else snapshot.rows
+        if [row.name for row in self._rows] != [row.name for row in ordered]:
             self._cut.clear()
-        self._rows = snapshot.rows
+        self._rows = ordered
         self._shared = shared_prefix([row.name for row in snapshot.rows])
         self._main = snapshot.main.run.path if snapshot.main is not None else None
         if self._marked is None:
@@ -66,7 +80,7 @@ class RunsScreen(RunScreen):
         wanted = before or self._main
         place = next((i for i, row in enumerate(self._rows) if row.path == wanted), rows.index)
         found = f", looking for more ({snapshot.scanned:,} entries)" if snapshot.scanning else ""
-        set_title(rows, plain(f"{words.count(len(self._rows), 'run')}{found}"))
+        set_title(rows, plain(f"{words.count(len(self._rows), 'run')}{_ORDERS[self._order][0]}{found}"))
         rows.show(self._line, max(len(self._rows), 1), index=place if place != rows.index else None)
 
     def _line(self, index: int, width: int) -> Content:
@@ -121,6 +135,13 @@ class RunsScreen(RunScreen):
             if self.shell.monitor is not None:
                 self.shell.monitor.select(self._rows[message.index].path)
             self.action_back()
+
+    def action_order(self) -> None:
+        """The next order; the cursor goes to the first run."""
+        self._order = (self._order + 1) % len(_ORDERS)
+        if self.shell.snapshot is not None:
+            self.show(self.shell.snapshot)
+            self.query_one("#runs", Rows).show(self._line, max(len(self._rows), 1), index=0)
 
     def action_mark(self) -> None:
         """Lay the run under the cursor over the shown one, or take it off."""

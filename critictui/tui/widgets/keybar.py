@@ -50,8 +50,17 @@ class KeyBar(Words):
         """More or fewer keys fit."""
         self._renew(self.screen)
 
+    def show(self) -> None:
+        """The screen is on top again."""
+        self._renew(self.screen)
+
+    def hide(self) -> None:
+        """Another screen lies over this one: none of these keys works now."""
+        self._ranges = ()
+        self.say(EMPTY)
+
     def _renew(self, screen: Screen[object]) -> None:
-        if screen is not self.screen:
+        if screen is not self.screen or screen is not self.app.screen:
             return
         ranges: list[tuple[int, int, str]] = []
         line, used = EMPTY, 0

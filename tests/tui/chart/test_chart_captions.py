@@ -160,3 +160,20 @@ def test_in_ascii_the_legend_is_ascii_and_has_the_markers(runs: ChartData) -> No
     text = legend(runs, 80, MONO).plain
     assert text.isascii()
     assert text == "A # warmup-v10 | B o warmup-v9 | C + baseline"
+
+
+def test_a_smoothing_that_someone_chose_is_said_before_the_interval_of_a_score() -> None:
+    data = ChartData("d_acc", (d_acc(0.75),), points=(Point(240, 0.799, 0.739, 0.859),))
+    view = View(smoothing=0.999)
+    assert title(data, view, 36, LOOK).plain == "d_acc ema 0.999 ──── 0.750 · ● 0.799"
+    assert "ema" not in said(data, 36)
+    assert "ema 0.9 " in said(data, 120), "on a wide chart whatever it is"
+
+
+def test_the_cursor_names_its_step_before_values_that_have_no_curve(line: MakeLine) -> None:
+    lines = (line([1.234] * 300, "teacher", role="teacher"), line([2.345] * 300, "student", role="student"))
+    asides = tuple(line([3.456] * 300, f"other {k}") for k in range(3))
+    data, view = ChartData("score std", lines, asides=asides), View(cursor_step=224)
+    frame = draw(data, view, 36, 8, Style(UNICODE)).frame
+    text = subtitle(data, frame, view, 36, LOOK).plain
+    assert text.startswith("step 224"), text

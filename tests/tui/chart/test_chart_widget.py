@@ -311,3 +311,18 @@ def test_a_long_name_keeps_both_its_ends() -> None:
     assert elided("critic/teacher_score_mean", 0, "…") == ""
     assert elided("漢" * 20, 7, "…") == "漢…漢漢"
     assert elided("critic/teacher_score_mean", 9, "..") == "cri..mean"
+
+
+async def test_full_stop_and_comma_move_the_cursor_by_one_point(line: MakeLine) -> None:
+    chart = Chart(ChartData("t", (line([float(n) for n in range(3000)]),)))
+    app = Charts(chart)
+    async with app.run_test(size=(60, 20)) as pilot:
+        chart.focus()
+        await pilot.press("left")
+        assert chart.view.cursor_step == 2999
+        await pilot.press("left")
+        far = chart.view.cursor_step
+        assert far is not None
+        assert far < 2990
+        await pilot.press("full_stop", "full_stop", "comma")
+        assert chart.view.cursor_step == far + 1
