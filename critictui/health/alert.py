@@ -79,6 +79,9 @@ class NotEnoughData:
     """'needs 40 more steps', 'needs a fixed-set score'."""
 
 
+NO_CRITIC = "no metric of a critic is logged"
+
+
 @dataclass(frozen=True, slots=True)
 class FixedScore:
     """A fixed-set score as the rules see it."""
@@ -107,6 +110,11 @@ class Judgement:
     alerts: tuple[Alert, ...] = ()
     """Worst first; firing before pending before resolved."""
     waiting: tuple[NotEnoughData, ...] = ()
+
+    @property
+    def no_critic(self) -> bool:
+        """The run logs nothing that a critic does: there is nothing to wait for."""
+        return any(one.needs.startswith(NO_CRITIC) for one in self.waiting)
 
 
 _OF_ANOTHER_UNIT = frozenset({"non-finite", "instability", "stalled", "step-regression", "length-bias"})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from critictui.config import Config
-from critictui.health.alert import Alert, FixedScore, Judgement, NotEnoughData, Verdict
+from critictui.health.alert import NO_CRITIC, Alert, FixedScore, Judgement, NotEnoughData, Verdict
 from critictui.health.context import LEVELS, SCORE, WATCHED, Context
 from critictui.health.history import BEGINNING, Feed, Key, Row
 from critictui.health.level import Column
@@ -19,6 +19,7 @@ from critictui.health.rules.restarts import regressions
 from critictui.health.settings import DEFAULTS, Settings
 from critictui.run.facts import RunSnapshot
 from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF
+from critictui.run.tags import without_side
 
 READ_ENOUGH = 0.98
 """Below this share of the known bytes the history is still filling in, and nothing is judged: a tail without its
@@ -26,6 +27,10 @@ baseline would be judged differently a moment later."""
 
 ENOUGH = 30
 """Points after which a run without an alert is called healthy: inversion, spread and scale can be judged by then."""
+
+_CRITIC = "critic/"
+_ANYBODYS = frozenset({"loss", "grad_norm", "learning_rate", "lr", "mean_reward"})
+"""Tags that trainers of anything write: by themselves they speak for no critic."""
 
 _SILENT = 10
 """Rows without a value after which what was pending is forgotten."""
@@ -218,10 +223,10 @@ class Judge:
         found, missing = scored(run, scores, settings)
         alerts.extend(found)
         waiting.extend(missing)
-        if machine.rules and not machine.context.levels:
-            hint = "no metric of a critic is logged; name them under [aliases] in critictui.toml"
-            waiting.append(NotEnoughData("", "", hint))
-        verdict = verdict_of(alerts, ready=_ready(machine.context))
+        critic = of_a_critic(run, self._config)
+        if machine.rules and not critic:
+            waiting.insert(0, NotEnoughData("", "", f"{NO_CRITIC}; name them under [aliases] in critictui.toml"))
+        verdict = verdict_of(alerts, ready=critic and _ready(machine.context))
         return Judgement(verdict, tuple(ordered(alerts)), tuple(waiting))
 
 
@@ -230,6 +235,15 @@ def judge_all(
 ) -> Judgement:
     """The whole run at once, from its first step to its last."""
     return Judge(config).update(run, scores, now)
+
+
+def of_a_critic(run: RunSnapshot, config: Config) -> bool:
+    """Whether the run logs a metric that is a critic's. A bare `loss` is one only where the user says so."""
+    if any(tag.startswith(_CRITIC) for tag in run.series):
+        return True
+    said = {*config.aliases, *(tag for profile in config.profiles.values() for tag in profile.aliases)}
+    tags = [tag for name, tag in run.metrics.items() if name.startswith(_CRITIC)]
+    return any(without_side(tag) not in _ANYBODYS or not said.isdisjoint({tag, without_side(tag)}) for tag in tags)
 
 
 def verdict_of(alerts: Sequence[Alert], *, ready: bool) -> Verdict:

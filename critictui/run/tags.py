@@ -21,3 +21,9 @@ def same_metric(tag: str) -> str:
     if tag.startswith("eval_"):
         return "eval/" + tag.removeprefix("eval_")
     return tag.removeprefix("train/")
+
+
+def without_side(tag: str) -> str:
+    """The tag without what its front says of the pairs: `train/loss`, `eval_loss` and `loss` are `loss`."""
+    front = next((side for side in (*TRAIN, *HELD_OUT) if tag.startswith(side)), "")
+    return tag.removeprefix(front)

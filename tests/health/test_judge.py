@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from benchmarks.detection.generator import Shape, faulty, generate, snapshot_of
-from critictui.config import Config
+from critictui.config import Config, ProfileSettings
 from critictui.health.judge import Judge, judge_all
 from critictui.run import metrics as m
 
@@ -51,3 +52,30 @@ def test_a_last_step_that_goes_on_growing_loses_none_of_those_before_it() -> Non
     judge.update(run)
     grown = replace(run, series={**run.series, **late.series})
     assert judge.update(grown) == judge_all(grown, Config())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict"),
+    [
+        ({m.D_LOSS: "loss"}, "unknown"),
+        ({m.D_LOSS: "train/loss", m.GRAD_NORM: "train/grad_norm", m.LEARNING_RATE: "lr"}, "unknown"),
+        ({m.D_LOSS: "eval_loss"}, "unknown"),
+        ({m.D_LOSS: "loss", m.D_ACC: "rewards/accuracies"}, "healthy"),
+        ({m.D_LOSS: "critic/ranking_loss"}, "healthy"),
+        ({m.D_LOSS: "critic/vf_loss"}, "healthy"),
+    ],
+)
+def test_a_bare_loss_is_a_critics_only_beside_what_only_a_critic_logs(metrics: dict[str, str], verdict: str) -> None:
+    noise = 0.02 * np.random.default_rng(1).standard_normal(120)
+    run = snapshot_of(dict.fromkeys(metrics.values(), 0.7 + noise), np.arange(1, 121))
+    judgement = judge_all(replace(run, metrics=metrics), Config())
+    assert judgement.verdict == verdict
+    assert judgement.no_critic == (verdict == "unknown")
+
+
+def test_a_loss_that_the_user_calls_the_critics_is_one() -> None:
+    noise = 0.02 * np.random.default_rng(1).standard_normal(120)
+    run = replace(snapshot_of({"train/loss": 0.7 + noise}, np.arange(1, 121)), metrics={m.D_LOSS: "train/loss"})
+    own = {"mine": ProfileSettings({"train/loss": m.D_LOSS})}
+    for config in (Config(aliases={"loss": m.D_LOSS}), Config(profiles=own)):
+        assert judge_all(run, config).verdict == "healthy"

@@ -70,7 +70,7 @@ def header_line(
 
 
 def verdict_words(main: WatchedRun, glyphs: Glyphs) -> Content:
-    """`▲ 1 critical  ● 2 warnings`, `✓ healthy`, `✓ healthy so far` while rules wait, or `? not enough data`."""
+    """`▲ 1 critical  ● 2 warnings`, `✓ healthy`, `✓ healthy so far` while rules wait, `? no critic` ..."""
     firing = [a for a in main.judgement.alerts if a.state == "firing" and a.key not in main.acknowledged]
     parts: list[Part] = []
     for severity, noun in (("critical", "critical"), ("warning", "warning")):
@@ -85,7 +85,8 @@ def verdict_words(main: WatchedRun, glyphs: Glyphs) -> Content:
     if verdict in {"critical", "warning"}:
         return plain(f"{glyphs.severity(verdict)} {verdict}, acknowledged", STYLES[verdict])
     calm = "healthy so far" if main.judgement.waiting else "healthy"
-    said = calm if verdict == "healthy" else "not enough data" if main.run.step is not None else "no data yet"
+    missing = "no critic" if main.judgement.no_critic else "not enough data"
+    said = calm if verdict == "healthy" else missing if main.run.step is not None else "no data yet"
     return plain(f"{glyphs.severity(verdict)} {said}", STYLES[verdict])
 
 

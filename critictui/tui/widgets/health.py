@@ -10,7 +10,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from critictui.health.alert import Alert
+from critictui.health.alert import NO_CRITIC, Alert
 from critictui.monitor.snapshot import WatchedRun
 from critictui.tui import words
 from critictui.tui.glyphs import UNICODE, Glyphs
@@ -111,6 +111,8 @@ def _calm(watched: WatchedRun, glyphs: Glyphs) -> Content:
         said = f"healthy{' so far' if n else ''}: no rule has anything to say{wait}"
         return plain(f"{glyphs.healthy} {said}", STYLES["healthy"])
     if watched.judgement.verdict == "unknown":
+        if watched.judgement.no_critic:
+            return plain(f"{glyphs.unknown} no verdict: {NO_CRITIC}", STYLES["unknown"])
         why = "not enough data" if watched.run.step is not None else "no data"
         return plain(f"{glyphs.unknown} no verdict yet: {why}", STYLES["unknown"])
     return plain(f"{glyphs.severity(watched.judgement.verdict)} {watched.judgement.verdict}", "bold")
