@@ -14,12 +14,12 @@ from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, Judgement, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
-from critictui.monitor.usual_scores import usual_scores
 from critictui.run.facts import RunSnapshot, directory_of
 from critictui.run.read_once import read_once
 from critictui.run.text import json_text, sanitise_line
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
+from critictui.scoring.usual_scores import usual_scores
 
 SCHEMA = 1
 _MOST_NAMED = 8

@@ -10,12 +10,12 @@ from dataclasses import replace
 from critictui.config import Config
 from critictui.health.alert import Judgement
 from critictui.monitor.fixed_scores import fixed_scores
-from critictui.monitor.usual_scores import usual_scores
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundRun
 from critictui.run.reader import Found, RunReader
 from critictui.run.series import Series
 from critictui.run.source import Budget
+from critictui.scoring.usual_scores import usual_scores
 
 _LOOK = Budget(bytes=4 << 20, seconds=0.01)
 _PATIENCE = 1.0

@@ -17,12 +17,12 @@ from critictui.monitor.guard import Guard
 from critictui.monitor.news import News, news_in
 from critictui.monitor.side import SideFacts
 from critictui.monitor.snapshot import WatchedRun
-from critictui.monitor.usual_scores import usual_scores
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile
 from critictui.run.reader import RunReader
 from critictui.run.source import Budget
+from critictui.scoring.usual_scores import usual_scores
 
 _JUDGE_AGAIN = 5.0
 _SAY_AGAIN = 60.0

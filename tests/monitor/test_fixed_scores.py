@@ -10,12 +10,12 @@ from critictui.config import Config
 from critictui.health.judge import judge_all
 from critictui.monitor.check import check
 from critictui.monitor.fixed_scores import fixed_scores, names_of_series
-from critictui.monitor.usual_scores import usual_scores
 from critictui.run.reader import RunReader
 from critictui.scoring.recipe import PRESETS, Recipe
 from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
 from critictui.scoring.results import save_result
 from critictui.scoring.summary import summarise
+from critictui.scoring.usual_scores import usual_scores
 
 
 def result(path: str, sha256: str, recipe: Recipe = PRESETS["gad-fork"], step: int = 100) -> ScoreResult:

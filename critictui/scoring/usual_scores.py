@@ -1,7 +1,7 @@
-"""Which of a run's scores its verdict is built on: those by the run's own recipe, on its usual fixed set.
+"""Which of a run's scores are the run's own: those by its own recipe, on its usual fixed set.
 
-Anybody may try another recipe, a shorter limit or another set; such a score is shown like any other, and judged by
-nobody: it says something of the trial and nothing of the run.
+Anybody may try another recipe, a shorter limit or another set; such a score says something of the trial and nothing of
+the run. It is judged by nobody, it is no point of the run's curve, and it is shown only where set and recipe are named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def usual_scores(results: Sequence[ScoreResult], run_dir: Path, config: Config) -> list[ScoreResult]:
-    """The results that are judged, in their order. A configuration that cannot be used counts as none."""
+    """The run's own among its results, in their order: what rules judge, curves show and runs are compared by.
+
+    run_dir: where the run's own set lies. config: may name another set or recipe. The recipe is the configured one,
+    else the one that the checkpoint shows (`choose_recipe`); the set is the configured one, else the one that lies in
+    the run, else the one that most of these scores are on. They may still be of several `series`, where tokenizer, chat
+    template or precision differ. Never raises: a configuration that cannot be used counts as none. Reads the fixed
+    set's bytes once, for its hash, and again where it has changed.
+    """
     if not results:
         return []
     from critictui.scoring.recipe import recipe_from
