@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("short", derandomize=True, print_blob=True)
+settings.register_profile("long", print_blob=True)
+settings.load_profile("long" if os.environ.get("CRITICTUI_LONG") else "short")
+"""The short form finds the same in the same tree every time; `make faults` tries what nobody has tried."""
 
 SHORT = {
     "steps": 72,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
 from critictui.config import Config
-from critictui.run.facts import RunSnapshot
+from critictui.run.facts import RunSnapshot, Skipped
 from critictui.run.reader import RunReader
 
 
@@ -69,8 +70,22 @@ def content_of(snapshot: RunSnapshot) -> Content:
         counts = (series.superseded, series.duplicates, series.name, series.kind, series.source)
         out[tag] = (*(np.array(column).tobytes() for column in columns), *counts)
     sessions = tuple((s.number, s.first_step, s.last_step, repr(s.started), s.source) for s in snapshot.sessions)
-    out[""] = (sessions, snapshot.seams, snapshot.skipped, snapshot.step, tuple(sorted(snapshot.metrics.items())))
+    lost = lost_bytes(snapshot.skipped)
+    out[""] = (sessions, snapshot.seams, lost, snapshot.step, tuple(sorted(snapshot.metrics.items())))
     return out
+
+
+def lost_bytes(skipped: Iterable[Skipped]) -> tuple[tuple[str, int, int], ...]:
+    """(file, first byte, byte behind the last) of what was lost. Bytes that were damaged again after they were passed
+    over are told in two parts, by who was there, and in one by who was not.
+    """
+    found: list[tuple[str, int, int]] = []
+    for loss in sorted(skipped, key=lambda loss: (loss.file, loss.offset)):
+        if found and found[-1][0] == loss.file and found[-1][2] == loss.offset:
+            found[-1] = (loss.file, found[-1][1], loss.offset + loss.bytes)
+        else:
+            found.append((loss.file, loss.offset, loss.offset + loss.bytes))
+    return tuple(found)
 
 
 def read_plainly(path: Path) -> RunSnapshot:

@@ -292,3 +292,21 @@ def test_whatever_happens_to_event_files_a_follower_ends_where_a_new_reader_does
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.fault("F01")
+def test_bytes_that_are_damaged_again_after_they_were_passed_over_are_lost_once(tmp_path: Path) -> None:
+    file = File(tmp_path / "events.out.tfevents.1700000000.host.0.0", 1, 1_700_000_000.0)
+    ends = [sum(map(len, file.records[: n + 1])) for n in range(4)]
+    data = bytearray(file.stream)
+    data[ends[0] + 20] ^= 1  # in the payload of the second record
+    file.path.write_bytes(data)
+    reader = RunReader(tmp_path, Config())
+    snapshot = reader.poll(Budget(1 << 20, 10.0))
+    assert [(loss.offset, loss.bytes) for loss in snapshot.skipped] == [(ends[0], ends[1] - ends[0])]
+    data[ends[1] + 3] ^= 1  # in the length of the third
+    data += file.records[1]
+    file.path.write_bytes(data)
+    snapshot = reader.poll(Budget(1 << 20, 10.0))
+    assert content_of(snapshot) == content_of(read_plainly(tmp_path))
+    reader.close()
