@@ -88,10 +88,10 @@ def cli() -> None:
 def _settings(target: Path | None, config_file: Path | None, **flags: object) -> Config:
     if config_file is not None:
         refuse_unreadable(config_file, "pass an existing TOML file to --config")
-    from critictui.health.settings import DEFAULTS
+    from critictui.health.settings import LIMITS
     from critictui.run.profiles import KNOWN
 
-    known = replace(KNOWN, rules=DEFAULTS)
+    known = replace(KNOWN, rules=LIMITS)
     config = load_config(target, explicit=config_file, flags=flags, known=known)
     for notice in config.notices:
         click.echo(f"critictui: {notice}", err=True)

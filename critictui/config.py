@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,13 +28,42 @@ class ProfileSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a threshold is by default, and what it may be: a number from `low` to `high`."""
+
+    default: float
+    low: float
+    high: float
+    whole: bool = False
+    of_metric: float | None = None
+    """The largest in the table of one metric, where that has a scale of its own."""
+
+    def why_not(self, value: object, *, of_metric: bool = False) -> str:
+        """What would do, in words, where `value` would not; '' where it is one."""
+        high = self.of_metric if of_metric and self.of_metric is not None else self.high
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and self.low <= value <= high and not (self.whole and value % 1):
+            return ""
+        return f"must be {'a whole number' if self.whole else 'a number'} {self.span(high)}"
+
+    def span(self, high: float | None = None) -> str:
+        """`from 0 to 1`, or `from 1 on` where there is no end that anybody would meet."""
+        high = self.high if high is None else high
+        return f"from {self.low:g} " + (f"to {high:g}" if high < ENDLESS else "on")
+
+
+ENDLESS = 1e6
+"""A threshold of this size is as good as none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The names that a configuration may refer to, told by the room that has them."""
 
     metrics: tuple[str, ...]
     """Canonical names, those of a critic first."""
     profiles: tuple[str, ...]
-    rules: Mapping[str, Collection[str]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Limits]] = field(default_factory=dict)
     """Rule id to the thresholds that it has; without any they are taken as they are."""
 
 
@@ -337,18 +366,30 @@ def _profiles(config: Config, layer: _Layer, value: dict[str, object]) -> dict[s
 
 def _thresholds(layer: _Layer, value: dict[str, object]) -> dict[str, dict[str, Threshold]]:
     good: dict[str, dict[str, Threshold]] = {}
+    rules = layer.known.rules if layer.known is not None else {}
     for name, settings in value.items():
         if not isinstance(settings, dict):
             layer.say(f"thresholds.{name} must be a table, as in [thresholds.{name}]")
             continue
-        kept = {str(k): v for k, v in settings.items() if isinstance(v, (int, float, bool, str))}
-        rules = layer.known.rules if layer.known is not None else {}
-        rule = name.partition(":")[0]
+        rule, _, metric = name.partition(":")
         if rules and rule not in rules:
             layer.say(f"thresholds.{name}: there is no such rule; there are {', '.join(rules)}")
             continue
-        for key in sorted(kept.keys() - {"enabled", *rules.get(rule, kept)}):
-            layer.say(f"thresholds.{name}.{key} is no setting: enabled, {', '.join(rules[rule])}")
-            del kept[key]
-        good[name] = kept
+        good[name] = kept = {}
+        for key, setting in settings.items():
+            problem = threshold_problem(rules[rule], key, setting, of_metric=bool(metric)) if rules else ""
+            if problem:
+                layer.say(f"thresholds.{name}.{key} {problem}")
+            elif isinstance(setting, (int, float, str)):
+                kept[key] = setting
     return good
+
+
+def threshold_problem(known: Mapping[str, Limits], key: str, value: object, *, of_metric: bool) -> str:
+    """Why a threshold cannot be used, and what would do, as the end of a sentence; '' where it can."""
+    if key == "enabled":
+        return "" if isinstance(value, bool) else f"must be true or false, not {value!r:.60}; the rule stays on"
+    if key not in known:
+        return f"is no setting: enabled, {', '.join(known)}"
+    said = known[key].why_not(value, of_metric=of_metric)
+    return f"{said}, not {value!r:.60}; {known[key].default:g} is used" if said else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from critictui import config as config_module
 from critictui.config import _CHOICES, _TYPES, LAUNCH_SETTINGS, Config
-from critictui.health.settings import DEFAULTS
+from critictui.health.settings import LIMITS
 from critictui.run.metrics import NAMES, VERL_NAMES
 from critictui.run.profiles import BUILT_IN
 from critictui.scoring.recipe import PRESETS
@@ -82,9 +82,12 @@ def profiles() -> str:
 
 
 def thresholds() -> str:
-    """Every rule with its thresholds and their defaults."""
-    rows = [[f"`{rule}`", ", ".join(f"`{k} = {_toml(v)}`" for k, v in DEFAULTS[rule].items())] for rule in DEFAULTS]
-    return table(("rule", "settings and their defaults"), rows)
+    """Every rule with its thresholds, their defaults and what they may be."""
+    rows = []
+    for rule, settings in LIMITS.items():
+        said = [f"`{k} = {_toml(v.default)}` ({v.span().removesuffix(' on')})" for k, v in settings.items()]
+        rows.append([f"`{rule}`", ", ".join(said)])
+    return table(("rule", "settings, their defaults and what they may be"), rows)
 
 
 def key_ids() -> str:

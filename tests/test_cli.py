@@ -131,6 +131,8 @@ def bad(tmp_path: Path) -> Path:
         ("chek run", "; did you mean check?"),
         ("backtest dir", "dir: no event file, log or JSONL of metrics in it"),
         ("backtest run --set decline.drop=nan", "--set decline.drop=nan: not a number"),
+        ("backtest run --set decline.drop=-5", "--set decline.drop=-5: must be a number from 0 to 1"),
+        ("backtest run --set decline.enabled=no", "--set decline.enabled=no: must be true or false"),
         ("backtest run --rule nope", "--rule nope: no such rule; there are"),
         ("diagnose dir", "dir: no checkpoint found; give a checkpoint's folder or a run"),
         ("diagnose run --fixed-set gone", "gone: No such file or directory; give a fixed set"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from critictui.config import Config, ProfileSettings, load_config
 from critictui.health.context import WATCHED
-from critictui.health.settings import DEFAULTS
+from critictui.health.settings import LIMITS, Settings
 from critictui.run.profiles import KNOWN
 
 
@@ -92,15 +92,38 @@ def test_a_bad_value_is_named_and_the_default_stays(tmp_path, text, said):
         ("profile = 'y'", "profile = 'y' is not one of auto, gad-fork,"),
         ("[thresholds.drifts]\nsigma = 6", "thresholds.drifts: there is no such rule; there are non-finite,"),
         ("[thresholds.drift]\nsigma = 6", "thresholds.drift.sigma is no setting: enabled, shift"),
+        ("[thresholds.decline]\ndrop = 'x'", "decline.drop must be a number from 0 to 1, not 'x'; 0.04 is used"),
+        ("[thresholds.decline]\ndrop = -5", "decline.drop must be a number from 0 to 1, not -5; 0.04 is used"),
+        ("[thresholds.decline]\ndrop = true", "decline.drop must be a number from 0 to 1, not True"),
+        ("[thresholds.decline]\ndrop = [1]", "decline.drop must be a number from 0 to 1, not [1]"),
+        ("[thresholds.decline]\nenabled = 'no'", "decline.enabled must be true or false, not 'no'; the rule stays on"),
+        ("[thresholds.saturation]\nd_acc = 9", "saturation.d_acc must be a number from 0 to 1, not 9; 0.98 is used"),
+        ("[thresholds.saturation]\nwindow = -3", "saturation.window must be a whole number from 1 on, not -3"),
+        ("[thresholds.saturation]\nwindow = 2.5", "saturation.window must be a whole number from 1 on, not 2.5"),
+        ("[thresholds.'decline:val/x']\ndrop = -1", "thresholds.decline:val/x.drop must be a number from 0 on"),
     ],
 )
 def test_a_name_that_nothing_has_is_named_with_what_there_is(tmp_path, text, said):
     (tmp_path / "critictui.toml").write_text(text)
-    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=DEFAULTS))
+    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=LIMITS))
     assert any(said in notice and "critictui.toml" in notice for notice in config.notices), config.notices
     assert not config.aliases
     assert config.profile == "auto"
-    assert "sigma" not in config.thresholds.get("drift", {})
+    assert not any(config.thresholds.values())
+
+
+def test_every_default_is_one_of_the_values_that_it_may_have_and_a_metric_of_its_own_has_its_own_scale(tmp_path):
+    lines = [
+        f"[thresholds.{rule}]\n" + "\n".join(f"{k} = {limits.default}" for k, limits in known.items())
+        for rule, known in LIMITS.items()
+    ]
+    lines += ["[thresholds.'decline:val/reward']\ndrop = 7\nenabled = false"]
+    (tmp_path / "critictui.toml").write_text("\n".join(lines))
+    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=LIMITS))
+    assert config.notices == ()
+    settings = Settings(config.thresholds)
+    assert settings.number("decline", "drop", "val/reward") == 7
+    assert not settings.enabled("decline", "val/reward")
 
 
 def test_profiles_of_several_files_are_joined_and_one_is_chosen(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from critictui.config import _TYPES, Config, load_config
-from critictui.health.settings import DEFAULTS
+from critictui.health.settings import LIMITS
 from critictui.monitor import notify
 from critictui.run.profiles import KNOWN
 from critictui.scoring.recipe import Recipe, recipe_from
@@ -42,7 +42,7 @@ def test_every_field_of_the_configuration_is_a_setting_with_words() -> None:
 
 def test_the_example_is_read_whole_and_without_a_complaint(tmp_path: Path) -> None:
     (tmp_path / "critictui.toml").write_text(SETTINGS)
-    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=DEFAULTS))
+    config = load_config(tmp_path, environ={}, known=replace(KNOWN, rules=LIMITS))
     assert config.notices == ()
     assert set(tomllib.loads(SETTINGS)) <= set(_TYPES)
     assert key_table.unknown_ids(config.keys) == []

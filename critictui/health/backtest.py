@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from critictui.config import Config
+from critictui.config import Config, Threshold, threshold_problem
 from critictui.errors import InputError
 from critictui.health.judge import judge_all
-from critictui.health.settings import DEFAULTS, RULES, Threshold
+from critictui.health.settings import LIMITS, RULES
 from critictui.run.facts import RunSnapshot
 from critictui.run.read_once import refuse_empty
 from critictui.run.reader import RunReader
@@ -32,7 +32,7 @@ def backtest(
     Fixed-set scores are not read: the rules that need them are silent. Raises HealthError for an unknown rule or key,
     and RunError for a run that cannot be read.
     """
-    if rule is not None and rule not in DEFAULTS:
+    if rule is not None and rule not in LIMITS:
         raise HealthError(f"--rule {rule}: no such rule; there are {', '.join(RULES)}")
     tuned = with_settings(config, rule, settings or {})
     return {"schema": SCHEMA, "runs": [_one(path, tuned, rule) for path in runs]}
@@ -47,12 +47,16 @@ def with_settings(config: Config, rule: str | None, settings: Mapping[str, str])
             if rule is None:
                 raise HealthError(f"--set {name}: of which rule? write --set RULE.{name}=..., or add --rule")
             table = rule
-        known = DEFAULTS.get(table.partition(":")[0])
+        known = LIMITS.get(table.partition(":")[0])
         if known is None:
             raise HealthError(f"--set {name}: no rule {table}; there are {', '.join(RULES)}")
         if key not in known and key != "enabled":
             raise HealthError(f"--set {name}: {table} has no {key}; it has {', '.join(known)}")
-        thresholds.setdefault(table, {})[key] = _number(name, text) if key != "enabled" else text.lower() != "false"
+        value = _number(name, text) if key != "enabled" else {"true": True, "false": False}.get(text.lower(), text)
+        problem = threshold_problem(known, key, value, of_metric=":" in table)
+        if problem:
+            raise HealthError(f"--set {name}={text}: {problem.partition(',')[0]}")
+        thresholds.setdefault(table, {})[key] = value
     return replace(config, thresholds=thresholds)
 
 

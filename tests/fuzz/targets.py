@@ -13,7 +13,7 @@ from critictui.checkpoint.pickle_records import load_records
 from critictui.checkpoint.safetensors_header import read_header
 from critictui.checkpoint.weights import parse_json
 from critictui.config import Known, load_config
-from critictui.health.settings import DEFAULTS
+from critictui.health.settings import LIMITS
 from critictui.monitor.alarm_log import AlarmLog
 from critictui.run import console, jsonl, trainer_state
 from critictui.run.config_text import printed_scalars, yaml_scalars
@@ -32,7 +32,7 @@ from critictui.scoring.results import ResultsFolder
 
 _BUDGET = Budget(1 << 20, 5.0)
 _NEVER = {*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-_KNOWN = Known(("critic/d_acc",), ("verl",), {name: frozenset(values) for name, values in DEFAULTS.items()})
+_KNOWN = Known(("critic/d_acc",), ("verl",), LIMITS)
 
 
 @dataclass(frozen=True)
