@@ -41,10 +41,12 @@ class Limits:
     def why_not(self, value: object, *, of_metric: bool = False) -> str:
         """What would do, in words, where `value` would not; '' where it is one."""
         high = self.of_metric if of_metric and self.of_metric is not None else self.high
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and self.low <= value <= high and not (self.whole and value % 1):
+        if isinstance(value, (int, float)) and self._is_one(value, high):
             return ""
         return f"must be {'a whole number' if self.whole else 'a number'} {self.span(high)}"
+
+    def _is_one(self, value: float, high: float) -> bool:
+        return not isinstance(value, bool) and self.low <= value <= high and (not self.whole or value % 1 == 0)
 
     def span(self, high: float | None = None) -> str:
         """`from 0 to 1`, or `from 1 on` where there is no end that anybody would meet."""
