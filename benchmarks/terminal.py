@@ -76,7 +76,7 @@ class PtySession:
         """The terminal's modes, as termios has them."""
         return list(termios.tcgetattr(self.fd))
 
-    def wait(self, seconds: float = 10.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Read until the command has ended; its exit status, -n after signal n. Raises TimeoutError."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

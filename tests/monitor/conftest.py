@@ -65,7 +65,7 @@ class Watching:
         monitor = Monitor(target, Config())
         self.monitors.append(monitor)
         monitor.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while monitor.first is None or monitor.first.main is None:
             assert time.monotonic() < deadline, "nothing was read"
             threading.Event().wait(0.005)

@@ -69,8 +69,8 @@ def on_screen(sent: bytes, columns: int = 120, lines: int = 36) -> list[str]:
 
 def at_rest(session: PtySession) -> None:
     """Painted, and quiet for a second."""
-    assert session.pump(30, painted), on_screen(bytes(session.sent))
-    end = time.monotonic() + 20
+    assert session.pump(60, painted), on_screen(bytes(session.sent))
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         before = len(session.sent)
         session.pump(1.0)
@@ -98,10 +98,10 @@ def test_a_signal_ends_it_with_the_terminal_restored(
 ) -> None:
     session = started()
     before = session.attributes()
-    assert session.pump(30, painted)
+    assert session.pump(60, painted)
     assert session.attributes() != before
     os.kill(session.pid, number)
-    assert session.wait(15) == status
+    assert session.wait() == status
     assert session.attributes() == before
     assert RESTORED in session.sent
 
@@ -109,7 +109,7 @@ def test_a_signal_ends_it_with_the_terminal_restored(
 @pytest.mark.fault("S03")
 def test_a_terminal_that_hangs_up_ends_it(started: Callable[..., PtySession]) -> None:
     session = started()
-    assert session.pump(30, painted)
+    assert session.pump(60, painted)
     os.close(session.fd)
     end = time.monotonic() + 15
     while time.monotonic() < end:
@@ -126,13 +126,13 @@ def test_a_terminal_that_hangs_up_ends_it(started: Callable[..., PtySession]) ->
 def test_a_stalled_terminal_stops_only_painting(started: Callable[..., PtySession]) -> None:
     session = started()
     before = session.attributes()
-    assert session.pump(30, painted)
+    assert session.pump(60, painted)
     for n in range(400):  # resizes make frames, and nobody reads them
         session.resize(100 + n % 20, 30 + n % 6)
         os.kill(session.pid, signal.SIGWINCH)
         time.sleep(0.003)  # the rate of the storm, not a wait
     os.kill(session.pid, signal.SIGTERM)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while session.status is None and time.monotonic() < end:
         pid, status = os.waitpid(session.pid, os.WNOHANG)
         if pid:
@@ -146,13 +146,13 @@ def test_dialogues_are_painted_anew_and_suspended_too(started: Callable[..., Pty
     session = started()
     at_rest(session)
     session.press("?")
-    assert session.pump(10, lambda sent: b"escape closes it" in sent)
+    assert session.pump(60, lambda sent: b"escape closes it" in sent)
     at_rest(session)
     sent = len(session.sent)
     session.press("\x0c")
-    assert session.pump(10, lambda sent_now: b"escape closes it" in sent_now[sent:])
+    assert session.pump(60, lambda sent_now: b"escape closes it" in sent_now[sent:])
     session.press("\x1a")
-    assert session.pump(10, lambda sent: RESTORED in sent)
+    assert session.pump(60, lambda sent: RESTORED in sent)
 
 
 @pytest.mark.fault("S04")
@@ -161,16 +161,16 @@ def test_ctrl_z_gives_the_shell_back_and_fg_paints_anew(started: Callable[..., P
     before = session.attributes()
     at_rest(session)
     session.press("\x1a")
-    assert session.pump(10, lambda sent: RESTORED in sent)
+    assert session.pump(60, lambda sent: RESTORED in sent)
     stat = Path(f"/proc/{session.pid}/stat")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while stat.read_text().rsplit(")", 1)[1].split()[0] != "T" and time.monotonic() < end:
         session.pump(0.05)
     assert stat.read_text().rsplit(")", 1)[1].split()[0] == "T"
     assert session.attributes() == before
     sent = len(session.sent)
     os.kill(session.pid, signal.SIGCONT)
-    assert session.pump(20, lambda sent_now: painted(sent_now[sent:]))
+    assert session.pump(60, lambda sent_now: painted(sent_now[sent:]))
     session.press("q")
     assert session.wait() == 0
     assert session.attributes() == before
@@ -183,7 +183,7 @@ def test_a_crash_leaves_a_log_a_sentence_and_status_1(started: Callable[..., Pty
     )
     session = started(code)
     before = session.attributes()
-    assert session.wait(30) == 1
+    assert session.wait() == 1
     assert session.attributes() == before
     log = tmp_path / "state" / "critictui" / "crash.log"
     assert "ZeroDivisionError" in log.read_text()
@@ -198,7 +198,7 @@ def test_a_crash_leaves_a_log_a_sentence_and_status_1(started: Callable[..., Pty
 )
 def test_a_poor_terminal_gets_ascii_alone(env: dict[str, str], started: Callable[..., PtySession]) -> None:
     session = started(columns=80, lines=24, **env)
-    assert session.pump(30, lambda sent: any("score mean" in line for line in on_screen(sent, 80, 24)))
+    assert session.pump(60, lambda sent: any("score mean" in line for line in on_screen(sent, 80, 24)))
     assert session.sent.isascii()
     session.press("q")
     assert session.wait() == 0
@@ -207,7 +207,7 @@ def test_a_poor_terminal_gets_ascii_alone(env: dict[str, str], started: Callable
 @pytest.mark.fault("S06")
 def test_without_colour_no_colour_is_sent(started: Callable[..., PtySession]) -> None:
     session = started(NO_COLOR="1")
-    assert session.pump(30, painted)
+    assert session.pump(60, painted)
     import re
 
     colours = {m.group(1) for m in re.finditer(rb"38;2;(\d+;\d+;\d+)", bytes(session.sent))}
