@@ -33,15 +33,17 @@ _JUDGE_AGAIN = 60.0
 _TOO_LONG = Judgement("unknown")
 
 
-def row_of(run: RunSnapshot, name: str, modified: float, verdict: str = "") -> RunRow:
-    """A run in the list."""
+def row_of(run: RunSnapshot, found: FoundRun, verdict: str = "") -> RunRow:
+    """A run in the list; where nobody saw it change, as old as its files are."""
 
     def last(metric: str) -> float | None:
         series = run.metric(metric)
         point = series.last() if series is not None else None
         return point[1] if point is not None else None
 
-    return RunRow(run.path, name, run.state, run.step, last(metrics.D_ACC), last(metrics.SCORE_DIFF), verdict, modified)
+    modified = found.modified if run.last_change is None else run.last_change
+    d_acc, margin = last(metrics.D_ACC), last(metrics.SCORE_DIFF)
+    return RunRow(run.path, found.name, run.state, run.step, d_acc, margin, verdict, modified)
 
 
 class RowReader:
@@ -52,6 +54,8 @@ class RowReader:
         self._known: dict[Path, RunRow] = {}
         self._looked: dict[Path, float] = {}
         """The newest time stamp of a run's files when it was looked at."""
+        self._grow: set[Path] = set()
+        """Runs whose files changed between two looks."""
         self._runs: Sequence[FoundRun] = ()
         self._queue: list[FoundRun] = []
         self._looking: tuple[FoundRun, Iterator[RunSnapshot | None]] | None = None
@@ -113,8 +117,7 @@ class RowReader:
             if place is not None and full.run.progress >= 1:
                 run = self._runs[place]
                 judged = full.judgement.verdict != "unknown" or full.judgement.waiting
-                modified = max(run.modified, full.run.last_change or 0.0)
-                self._note(row_of(full.run, run.name, modified, full.judgement.verdict if judged else ""))
+                self._note(row_of(full.run, run, full.judgement.verdict if judged else ""))
         return tuple(self._listed)
 
     # One piece of work each.
@@ -123,10 +126,12 @@ class RowReader:
         """A slice of a look at one run; the newest run first."""
         if self._looking is None:
             run = _as_it_is(self._queue.pop())
+            if self._looked.get(run.path, math.inf) < run.modified:
+                self._grow.add(run.path)
             self._looked[run.path] = run.modified
             if run.path in watched:
                 return False
-            self._looking = (run, looked_at_in_slices(run, self._config))
+            self._looking = (run, looked_at_in_slices(run, self._config, grows=run.path in self._grow))
         run, slices = self._looking
         self._looking = None  # where a slice fails, the next run has its turn
         snapshot = next(slices)
@@ -134,7 +139,7 @@ class RowReader:
             self._looking = (run, slices)
             return False
         before = self._known.get(run.path) or _unread(run)
-        row = row_of(snapshot, run.name, run.modified, before.verdict)
+        row = row_of(snapshot, run, before.verdict)
         self._note(row)
         if row.state != before.state or time.monotonic() >= self._judge_from.get(run.path, 0.0):
             self._unjudged = [*(r for r in self._unjudged if r.path != run.path), run][-_MOST_JUDGED:]
@@ -148,7 +153,7 @@ class RowReader:
             self._unjudged.remove(run)
             if run.path in watched:
                 return False
-            self._judging = (run, judged_in_slices(run, self._config))
+            self._judging = (run, judged_in_slices(run, self._config, grows=run.path in self._grow))
             self._judge_spent = 0.0
         run, slices = self._judging
         self._judging = None

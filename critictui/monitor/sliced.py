@@ -26,9 +26,12 @@ _MOST_STEPS = 30_000
 _MOST_BYTES = 256 << 20
 
 
-def looked_at_in_slices(run: FoundRun, config: Config) -> Iterator[RunSnapshot | None]:
-    """None after each slice, then the run as it is; of large files perhaps without the middle of their history."""
-    reader = RunReader(run.path, config, scanner=Found(run))
+def looked_at_in_slices(run: FoundRun, config: Config, *, grows: bool = False) -> Iterator[RunSnapshot | None]:
+    """None after each slice, then the run as it is; of large files perhaps without the middle of their history.
+
+    `grows`: it was seen to.
+    """
+    reader = RunReader(run.path, config, scanner=Found(run), grows=grows)
     began, waited = time.thread_time(), 0.0
     try:
         snapshot = reader.poll(_LOOK)
@@ -42,12 +45,12 @@ def looked_at_in_slices(run: FoundRun, config: Config) -> Iterator[RunSnapshot |
     yield snapshot
 
 
-def judged_in_slices(run: FoundRun, config: Config) -> Iterator[Judgement | None]:
+def judged_in_slices(run: FoundRun, config: Config, *, grows: bool = False) -> Iterator[Judgement | None]:
     """None after each slice, then the judgement that `check` gives. Ends without one where a run is too long for it."""
     from critictui.health.judge import Judge
     from critictui.scoring.results import ResultsFolder
 
-    reader = RunReader(run.path, config, scanner=Found(run))
+    reader = RunReader(run.path, config, scanner=Found(run), grows=grows)
     try:
         snapshot = reader.poll(_LOOK)
         if sum(source.size for source in snapshot.sources) > _MOST_BYTES:

@@ -27,7 +27,7 @@ class RunRow:
     verdict: str
     """As `check` says it; empty while nobody has judged the run."""
     modified: float
-    """Newest mtime of its files, seconds since the epoch."""
+    """When it was written last, seconds since the epoch; while its files are unread, by their time stamps."""
     read: bool = True
     """False while its files, or half of them, are still to be read: state and numbers say nothing yet."""
 

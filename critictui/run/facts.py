@@ -92,13 +92,16 @@ class RunSnapshot:
     pace: float | None
     """Seconds a step, a median over the recent steps; None while unknown."""
     last_change: float | None
-    """`time.time()` when we last saw any source grow; for a run opened late, the newest mtime. Never event time."""
+    """`time.time()` when we last saw any source grow; while we have not, when it was written last: the newest mtime, or
+    the newest record where that is clearly older, as in a copy."""
     progress: float
     """Share of the known bytes that were read, 0 to 1; below 1 the history is still filling in."""
     profile_by: str = ""
     """What the profile was recognised by: a tag, `the form of its files`, `the configuration`."""
     demo: DemoKind = ""
     """Whether the run is a demo, and of which kind."""
+    old: bool = False
+    """Silent for a day when we first looked, or a copy. Until it grows, that it is silent is no news."""
     notices: tuple[str, ...] = ()
     """Sentences for the user: several writers, clock skew, polling instead of inotify, unsupported files."""
 

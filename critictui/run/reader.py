@@ -5,6 +5,7 @@ Everything here happens in the thread that polls. A poll costs what is new, not 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,13 +15,13 @@ from critictui.config import Config
 from critictui.run import metrics
 from critictui.run.aliases import GENERAL, stand_ins, table_of
 from critictui.run.choice import Choice, choose, none_chosen, said_of_others
-from critictui.run.clocks import skew
+from critictui.run.clocks import skew, written_at
 from critictui.run.demo_mark import demo_kind
 from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
-from critictui.run.judging import SeenPace, newest_step, pace_of, seams_of, state_of
+from critictui.run.judging import SILENT_FOR_GOOD, SeenPace, newest_step, pace_of, seams_of, state_of
 from critictui.run.kinds import source_of
 from critictui.run.profiles import Recognised, profiles_of, recognise
 from critictui.run.series import Series
@@ -78,9 +79,18 @@ class RunReader:
     """
 
     def __init__(
-        self, path: Path, config: Config, extra: Sequence[FoundFile] = (), scanner: Search | None = None
+        self,
+        path: Path,
+        config: Config,
+        extra: Sequence[FoundFile] = (),
+        scanner: Search | None = None,
+        *,
+        grows: bool = False,
     ) -> None:
-        """`scanner`: of the same path, where one is at work already or nothing is left to find."""
+        """`scanner`: of the same path, where one is at work already or nothing is left to find.
+
+        `grows`: somebody saw its files grow, so they are no copies.
+        """
         self.path = path
         self._config = config
         self._extra = tuple(extra)
@@ -97,6 +107,10 @@ class RunReader:
         self._metrics: dict[str, str] = {}
         self._grew_at: float | None = None
         self._grew_time: float | None = None
+        self._found_at: dict[Path, float] = {}
+        """The mtimes of its files when we first saw them."""
+        self._grows = grows
+        self._began = time.time()
         self._sizes: dict[Path, int] = {}
         self._turn = 0
         self._name = path.resolve().name
@@ -168,11 +182,14 @@ class RunReader:
             self._sources.pop(path).close()
             self._store.forget(self._names.pop(path))
             self._sizes.pop(path, None)
+            self._found_at.pop(path, None)
         for path, file in files.items():
             if path not in self._sources:
                 self._names[path] = self._name_of(path)
                 self._sources[path] = source_of(path, self._names[path], file.kind)
-                self._grew_time = max(self._grew_time or 0.0, min(file.modified, time.time()))
+                self._found_at[path] = min(file.modified, time.time())
+                if self._grew_time is not None:
+                    self._grew_time = max(self._grew_time, self._found_at[path])
         return True
 
     def _name_of(self, path: Path) -> str:
@@ -204,11 +221,21 @@ class RunReader:
 
     # What is known now.
 
+    def _last_change(self) -> tuple[float | None, bool]:
+        """When the run was written last, and whether it was old when we first looked."""
+        if self._grew_time is not None:
+            return self._grew_time, False
+        stamps = {} if self._grows else self._store.newest_stamps
+        files = [(mtime, stamps.get(self._names[path], -math.inf)) for path, mtime in self._found_at.items()]
+        last, copied = written_at(files)
+        return last, copied or (last is not None and self._began - last > SILENT_FOR_GOOD)
+
     def _silence(self) -> float:
         """Seconds since anything grew, by the monotonic clock once we saw it grow."""
         if self._grew_at is not None:
             return time.monotonic() - self._grew_at
-        return max(0.0, time.time() - self._grew_time) if self._grew_time else 0.0
+        last, _ = self._last_change()
+        return max(0.0, time.time() - last) if last else 0.0
 
     def _state_now(self) -> object:
         known = self._snapshot
@@ -232,6 +259,7 @@ class RunReader:
         epoch = series.get(self._metrics.get(metrics.EPOCH, ""))
         size, read = sum(f.size for f in facts), sum(min(f.read, f.size) for f in facts)
         filling = any(f.state == "filling" for f in facts)
+        last_change, old = self._last_change()
         return RunSnapshot(
             path=self.path,
             name=self._name,
@@ -249,7 +277,8 @@ class RunReader:
             total_steps=total,
             epoch_steps=each,
             pace=pace,
-            last_change=self._grew_time,
+            last_change=last_change,
+            old=old,
             progress=read / size if filling and size else 1.0,
             demo=self._demo,
             notices=(*self._several(), *store.notices, *self._scanner.notices),

@@ -125,6 +125,14 @@ class Store:
         )
 
     @property
+    def newest_stamps(self) -> dict[str, float]:
+        """The latest wall time that each source wrote, by its name; none of a source without times."""
+        newest: dict[str, float] = {}
+        for stream in (stream for group in self._groups.values() for stream in group.streams):
+            newest[stream.source] = max(stream.wall[1], newest.get(stream.source, -np.inf))
+        return newest
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the sources wish the user to know."""
         return tuple(dict.fromkeys(text for name in sorted(self._told) for text in self._told[name].notices))

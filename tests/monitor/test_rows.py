@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from event_bytes import Wire
 
 from critictui.config import Config
 from critictui.health.judge import judge_all
@@ -22,6 +24,7 @@ from critictui.run.reader import RunReader
 from critictui.run.source import Budget
 
 Write = Callable[..., None]
+EVENTS = "events.out.tfevents.1700000000.host.1.0"
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,22 @@ def test_judged_in_slices_a_run_is_judged_as_in_one_go(
 
 def _alerts(judgement: Any) -> list[str]:
     return [repr(alert) for alert in judgement.alerts if alert.rule != "stalled"]
+
+
+def test_a_run_that_is_seen_to_grow_is_live_whatever_its_stamps_say(tmp_path: Path) -> None:
+    wire = Wire()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / EVENTS).write_bytes(wire.steps("critic/d_acc", [1, 2, 3], 1.5e9))
+        os.utime(tmp_path / name / EVENTS, (2e9 - 1e8, time.time() - 30))
+    scanner, reader = found_by(tmp_path)
+    listed = work_off(reader)
+    assert [listed[name].state for name in ("a", "b")] == ["finished", "finished"]
+    assert listed["a"].modified == pytest.approx(1.5e9, abs=10)
+    with (tmp_path / "a" / EVENTS).open("ab") as out:
+        out.write(wire.scalar("critic/d_acc", 0.5, 4, 1.5e9))
+    scanner = Scanner(tmp_path)
+    scanner.finish()
+    reader.found(scanner.runs)
+    listed = work_off(reader)
+    assert [listed[name].state for name in ("a", "b")] == ["running", "finished"]

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from critictui.config import Config, ProfileSettings
+from critictui.health.rules.pace import silence
+from critictui.health.settings import Settings
 from critictui.run import metrics
 from critictui.run.facts import RunSnapshot
 from critictui.run.reader import RunReader
@@ -249,10 +251,57 @@ def test_a_run_opened_late_is_judged_by_its_newest_mtime_and_never_by_event_time
 
 def test_a_slow_run_is_given_five_of_its_paces(tmp_path, wire, read):
     path = tmp_path / FIRST
-    path.write_bytes(wire.steps("a", list(range(1, 20)), 1e9, 600.0))
-    then = path.stat().st_mtime - 2000
+    then = time.time() - 2000
+    path.write_bytes(wire.steps("a", list(range(1, 20)), then - 18 * 600, 600.0))
     os.utime(path, (then, then))
     assert read(tmp_path).state == "running"
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_copy_is_as_old_as_its_newest_record(tmp_path, wire, read, log):
+    ended = time.time() - 5 * 365 * 86400
+    (tmp_path / FIRST).write_bytes(wire.steps("a", list(range(1, 20)), ended - 180, 10.0))
+    if log:
+        (tmp_path / "train.log").write_text("Total training steps: 500\nstep:19 - a:1.0\n")
+    snapshot = read(tmp_path)
+    assert snapshot.last_change == pytest.approx(ended, abs=1)
+    assert snapshot.state == ("stalled" if log else "finished")
+    assert snapshot.old
+    assert silence(snapshot, Settings({}), time.time() + 3600) == []
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("behind", [-3000.0, 0.0, 3000.0])
+def test_a_clock_that_differs_by_less_than_an_hour_makes_no_copy_of_a_live_run(tmp_path, wire, read, behind):
+    (tmp_path / FIRST).write_bytes(wire.steps("a", list(range(1, 20)), time.time() - behind - 180, 10.0))
+    snapshot = read(tmp_path)
+    assert snapshot.last_change == pytest.approx(time.time(), abs=60)
+    assert (snapshot.state, snapshot.old) == ("running", False)
+
+
+@pytest.mark.parametrize(("age", "old"), [(7200, False), (2 * 86400, True)])
+def test_silence_rings_where_a_run_fell_silent_today_and_not_where_that_is_old(tmp_path, read, age, old):
+    path = tmp_path / "train.log"
+    path.write_text("Total training steps: 500\n" + "".join(f"step:{k} - timing_s/step:20.0\n" for k in range(1, 9)))
+    then = time.time() - age
+    os.utime(path, (then, then))
+    snapshot = read(tmp_path)
+    assert (snapshot.state, snapshot.old) == ("stalled", old)
+    assert bool(silence(snapshot, Settings({}), time.time())) is not old
+
+
+@pytest.mark.fault("F12")
+def test_a_copy_that_grows_is_live(tmp_path, wire):
+    path = tmp_path / FIRST
+    path.write_bytes(wire.steps("a", [1, 2], 1.5e9))
+    reader = RunReader(tmp_path, Config())
+    assert reader.poll(Budget()).old
+    with path.open("ab") as file:
+        file.write(wire.scalar("a", 3.0, 3, 1.5e9))
+    snapshot = reader.poll(Budget())
+    reader.close()
+    assert (snapshot.state, snapshot.old) == ("running", False)
+    assert len(silence(snapshot, Settings({}), time.time() + 7200)) == 1
 
 
 def test_nonsense_in_wall_times_leaves_the_pace_alone(tmp_path, wire, read):

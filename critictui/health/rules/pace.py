@@ -49,10 +49,13 @@ class SlowSteps:
 def silence(run: RunSnapshot, settings: Settings, now: float | None) -> list[Alert]:
     """An alert if nothing in the run directory changed for long, by what we see change and not by event time.
 
-    The only judgement that depends on the clock.
+    None for a run that was old when we first looked: that it is silent is no news. The only judgement that depends on
+    the clock.
     """
     rule = "stalled"
-    if now is None or run.last_change is None or run.state in {"finished", "empty"} or not settings.enabled(rule):
+    if now is None or run.last_change is None or run.old or not settings.enabled(rule):
+        return []
+    if run.state in {"finished", "empty"}:
         return []
     least = settings.number(rule, "min_seconds")
     limit = max(least, settings.number(rule, "factor") * run.pace) if run.pace is not None else least * 3
