@@ -3,7 +3,8 @@
 TensorBoard runs with its data server in Rust (`--load_fast=true`) and the shortest reload that it takes (1 s), once
 with its default of 1,000 points a tag and once with all of them; what it holds is asked for over HTTP, as its page
 does. Ours is the monitor in a process of its own, which keeps every point, checks every checksum and judges each
-step; it says what is in its snapshots. Both watch the same event file of 60 tags a step:
+step; it says what is in its snapshots. Its reader alone judges nothing: the difference is what judging takes. All
+watch the same event file of 60 tags a step:
 - `load`: from the start of the process until the answer has the whole history (with 1,000 points: the last step); CPU
   of all processes until then; what they hold two seconds later, in MiB;
 - `live`: a run of 300 steps that gets one a second: how long after the write of a step an answer has it (asked every
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import select
 import socket
 import statistics
@@ -30,8 +32,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import peers
-from benchmarks.reading import TAGS, step_bytes
+from benchmarks.reading import records
+from benchmarks.terminal_bytes import step_values
 
+_TAG = "timing_s/part_51"
+"""The last of a step's tags."""
+_READING = "critictui, reading alone"
 _FILE = "events.out.tfevents.1700000000.host.1.0"
 _OURS = """
 import sys, threading
@@ -45,6 +51,17 @@ def listen(snapshot):
         print(len(series.step), int(series.step[-1]), flush=True)
 
 Monitor(Path(sys.argv[1]), Config(read_only=True), listen).start()
+threading.Event().wait()
+"""
+_READER = """
+import sys, threading
+from pathlib import Path
+from critictui.config import Config
+from critictui.run.reader import RunReader
+
+reader = RunReader(Path(sys.argv[1]), Config())
+series = reader.read_all().series[sys.argv[2]]
+print(len(series.step), int(series.step[-1]), flush=True)
 threading.Event().wait()
 """
 
@@ -90,7 +107,7 @@ def tensorboard(folder: Path, samples: str) -> Process:
     ]
     started = time.monotonic()
     popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=.&tag={TAGS[-1].replace('/', '%2F')}"
+    address = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=.&tag={_TAG.replace('/', '%2F')}"
 
     def holds() -> tuple[int, int]:
         try:
@@ -103,10 +120,10 @@ def tensorboard(folder: Path, samples: str) -> Process:
     return Process(f"TensorBoard, {'all' if samples else '1,000'} points a tag", popen, holds, started)
 
 
-def ours(folder: Path) -> Process:
-    """The monitor alone."""
+def ours(folder: Path, code: str = _OURS) -> Process:
+    """The monitor, without a screen."""
     started = time.monotonic()
-    popen = subprocess.Popen([sys.executable, "-c", _OURS, str(folder), TAGS[-1]], stdout=subprocess.PIPE)
+    popen = subprocess.Popen([sys.executable, "-c", code, str(folder), _TAG], stdout=subprocess.PIPE)
     assert popen.stdout is not None
     out, held, rest = popen.stdout.fileno(), (0, -1), b""
 
@@ -148,7 +165,7 @@ def load(start: Callable[[Path], Process], folder: Path, steps: int, *, whole: b
 def live(start: Callable[[Path], Process], folder: Path, seconds: int) -> dict[str, list[float]]:
     """Latencies, and the shares of a core at rest and at a step a second."""
     path, last = folder / _FILE, 300
-    path.write_bytes(b"".join(map(step_bytes, range(1, last + 1))))
+    path.write_bytes(_steps(1, last))
     process = start(folder)
     try:
         process.until(lambda _, step: step == last)
@@ -174,9 +191,14 @@ def live(start: Callable[[Path], Process], folder: Path, seconds: int) -> dict[s
         process.end()
 
 
+def _steps(first: int, last: int) -> bytes:
+    rng = random.Random(first)
+    return b"".join(records(step, step_values(step, rng)) for step in range(first, last + 1))
+
+
 def _append(path: Path, step: int) -> None:
     with path.open("ab") as file:
-        file.write(step_bytes(step))
+        file.write(_steps(step, step))
 
 
 def _median(found: list[dict[str, float]], key: str) -> float:
@@ -196,12 +218,12 @@ def main() -> None:
         print("tensorboard or its data server is not installed: nothing is measured")
         return
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
-    loads: dict[str, list[dict[str, float]]] = {name: [] for name in STARTS}
+    loads: dict[str, list[dict[str, float]]] = {name: [] for name in (*STARTS, _READING)}
     lives: dict[str, dict[str, list[float]]] = {name: {"latency": [], "rest": [], "live": []} for name in STARTS}
     with tempfile.TemporaryDirectory(prefix="critictui-served-") as name:
         large = Path(name) / "large"
         large.mkdir()
-        (large / _FILE).write_bytes(b"".join(map(step_bytes, range(1, options.steps + 1))))
+        (large / _FILE).write_bytes(_steps(1, options.steps))
         for turn in range(options.rounds):
             for who, start in STARTS.items():
                 loads[who].append(load(start, large, options.steps, whole="1,000" not in who))
@@ -209,8 +231,9 @@ def main() -> None:
                 small.mkdir()
                 for key, values in live(start, small, options.seconds).items():
                     lives[who][key] += values
+            loads[_READING].append(load(lambda folder: ours(folder, _READER), large, options.steps, whole=True))
         size = (large / _FILE).stat().st_size / 1e6
-    print(f"a history of {options.steps * len(TAGS):,} scalars ({size:.0f} MB)")
+    print(f"a history of {options.steps:,} steps of 60 scalars ({size:.0f} MB)")
     keys = ("wall s", "CPU s", "MiB")
     mine = {key: _median(loads["critictui"], key) for key in keys}
     rows = [
