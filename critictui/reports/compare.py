@@ -147,7 +147,7 @@ def _on_the_set(side: Side, first: Side) -> OnTheSet:
     other = next((score for score in reversed(alike) if score.series == this.series), alike[-1])
     steps, unlike = (this.step, other.step), _unlike(this, other)
     try:
-        found = compare_paired(pairs_of(read_rows(this)), pairs_of(read_rows(other)))
+        found = compare_paired(pairs_of(read_rows(this)), pairs_of(read_rows(other)), recipe_from(this.recipe).ties)
     except ScoringError as error:
         return OnTheSet(letters, steps, reason=str(error))
     if not found.pairs:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from critictui.health.alert import plain_number
 from critictui.reports.compare import WINDOW, Comparison, OnTheSet, Side
 from critictui.run import metrics
 from critictui.run.text import json_text, sanitise_line
-from critictui.scoring.comparison import LEVEL, p_words, points
+from critictui.scoring.comparison import difference_words
 from critictui.scoring.result import ScoreResult
+from critictui.scoring.statistics import LEVEL
 
 _SCHEMA = 1
 _COLUMNS = {
@@ -117,15 +117,13 @@ def _on_the_set_words(one: OnTheSet) -> str:
     this, other = one.letters
     if one.found is None:
         return f"{this} is not compared with {other}: {one.reason}"
-    low, high = one.found.d_acc_difference_ci
-    span = f" ({points(low)} to {points(high)})" if math.isfinite(low) else ""
-    verdict = "a real difference" if one.found.p_value < LEVEL else "no difference that could be told from chance"
-    unlike = f" (not the same {', '.join(one.unlike)})" if one.unlike else ""
-    return (
-        f"{this} (step {one.steps[0]}) against {other} (step {one.steps[1]}): d_acc "
-        f"{points(one.found.d_acc_difference)} points{span}, McNemar {p_words(one.found.p_value)}, "
-        f"{one.found.pairs} pairs: {verdict}{unlike}"
+    found = one.found
+    said = difference_words(
+        found.d_acc_difference, found.d_acc_difference_ci, found.p_value, found.pairs, found.prompts
     )
+    verdict = "a real difference" if found.p_value <= LEVEL else "no difference that could be told from chance"
+    unlike = f" (not the same {', '.join(one.unlike)})" if one.unlike else ""
+    return f"{this} (step {one.steps[0]}) against {other} (step {one.steps[1]}): {said}: {verdict}{unlike}"
 
 
 def _setting(value: object) -> str:

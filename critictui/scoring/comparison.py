@@ -10,13 +10,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from critictui.scoring.recipe import ScoringError
+from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.rows import read_rows
-from critictui.scoring.statistics import compare_paired, pairs_of
+from critictui.scoring.statistics import LEVEL, compare_paired, pairs_of
 
-LEVEL = 0.05
-"""Below this p-value a difference is called real."""
 _KEY = "previous"
 _Made = tuple[ScoreResult, ScoreResult | None, ScoreResult]
 """A result as it was read, the one before it, and the result with their comparison."""
@@ -34,13 +32,14 @@ class Compared:
     margin: float
     p_value: float
     smallest: float
-    """The smallest difference that these pairs could have shown."""
+    """The difference that is found on these pairs 80 % of the time."""
     pairs: int
+    prompts: int
 
     @property
     def real(self) -> bool:
         """Whether chance is an unlikely explanation."""
-        return self.p_value < LEVEL
+        return self.p_value <= LEVEL
 
 
 def compared(score: ScoreResult) -> Compared | None:
@@ -49,7 +48,7 @@ def compared(score: ScoreResult) -> Compared | None:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("step"), int):
         return None
     low, high = pair_in(raw.get("d_acc_difference_ci"))
-    pairs = raw.get("pairs")
+    pairs, prompts = raw.get("pairs"), raw.get("prompts")
     return Compared(
         step=raw["step"],
         d_acc=number_in(raw.get("d_acc_difference")),
@@ -59,6 +58,7 @@ def compared(score: ScoreResult) -> Compared | None:
         p_value=number_in(raw.get("p_value")),
         smallest=number_in(raw.get("smallest_difference")),
         pairs=pairs if isinstance(pairs, int) else 0,
+        prompts=prompts if isinstance(prompts, int) else 0,
     )
 
 
@@ -72,7 +72,7 @@ def with_comparison(result: ScoreResult, rows: Iterable[ResponseRow], results: I
     if before is None:
         return result
     try:
-        return _with(result, _entry(rows, before))
+        return _with(result, _entry(result, rows, before))
     except ScoringError as error:
         return replace(result, warnings=(*result.warnings, f"not compared with step {before.step}: {error}"))
 
@@ -108,10 +108,12 @@ def _as_of_now(result: ScoreResult, previous: ScoreResult | None) -> ScoreResult
     held = result.extra.get(_KEY)
     if previous is None:
         return result if held is None else _with(result, None)
-    if isinstance(held, Mapping) and all(held.get(k) == v for k, v in _whom(previous).items()):
+    # without prompts it is of a version whose test took pairs for independent
+    known = isinstance(held, Mapping) and "prompts" in held
+    if isinstance(held, Mapping) and known and all(held.get(k) == v for k, v in _whom(previous).items()):
         return result
     try:
-        return _with(result, _entry(read_rows(result), previous))
+        return _with(result, _entry(result, read_rows(result), previous))
     except ScoringError:
         return _with(result, _whom(previous))
 
@@ -126,8 +128,9 @@ def _whom(previous: ScoreResult) -> dict[str, object]:
     return {"step": previous.step, "checkpoint_fingerprint": previous.checkpoint_fingerprint, "d_acc": previous.d_acc}
 
 
-def _entry(rows: Iterable[ResponseRow], previous: ScoreResult) -> dict[str, object]:
-    return {**_whom(previous), **compare_paired(pairs_of(rows), pairs_of(read_rows(previous))).to_dict()}
+def _entry(result: ScoreResult, rows: Iterable[ResponseRow], previous: ScoreResult) -> dict[str, object]:
+    ties = recipe_from(result.recipe).ties
+    return {**_whom(previous), **compare_paired(pairs_of(rows), pairs_of(read_rows(previous)), ties).to_dict()}
 
 
 def _with(result: ScoreResult, entry: dict[str, object] | None) -> ScoreResult:
@@ -159,6 +162,20 @@ def p_words(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
+def difference_words(share: float, interval: tuple[float, float], p: float, pairs: int, prompts: int) -> str:
+    """`d_acc -6.0 points (-12.4 to +0.4), McNemar by prompt p = 0.066, 199 pairs of 100 prompts`."""
+    low, high = interval
+    span = f" ({_bound(low)} to {_bound(high)})" if math.isfinite(low) else ""
+    test = "McNemar by prompt" if prompts < pairs else "McNemar"
+    return f"d_acc {points(share)} points{span}, {test} {p_words(p)}, {pairs} pairs of {prompts} prompts"
+
+
+def _bound(share: float) -> str:
+    """A bound of an interval: one that is near 0 is not written as 0, which it includes or not."""
+    digits = next((n for n in (1, 2, 3) if share == 0 or round(abs(share) * 100, n) > 0), 3)
+    return f"{share * 100:+.{digits}f}"
+
+
 def comparison_words(score: ScoreResult) -> str:
     """The comparison as a sentence; empty where there is none."""
     found = compared(score)
@@ -167,8 +184,5 @@ def comparison_words(score: ScoreResult) -> str:
     if not found.pairs:
         return f"not compared with step {found.step}: no pair of both could be read"
     verdict = "a real change" if found.real else "no change that could be told from chance"
-    span = f" ({points(found.low)} to {points(found.high)})" if math.isfinite(found.low) else ""
-    return (
-        f"against step {found.step}: d_acc {points(found.d_acc)} points{span}, McNemar {p_words(found.p_value)}, "
-        f"{found.pairs} pairs: {verdict}"
-    )
+    said = difference_words(found.d_acc, (found.low, found.high), found.p_value, found.pairs, found.prompts)
+    return f"against step {found.step}: {said}: {verdict}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from critictui.scoring import comparison
-from critictui.scoring.comparison import Comparisons, compared, comparison_words, with_comparison
+from critictui.scoring.comparison import Comparisons, compared, comparison_words, difference_words, with_comparison
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.scoring.results import ResultsFolder, save_result
@@ -44,7 +45,47 @@ def test_the_words_of_a_score_say_how_it_compares(score: Callable[..., ScoreResu
     second = score(20, 9)
     assert "against step 10: d_acc +30.0 points" in comparison_words(second)
     assert comparison_words(second) in in_words(second).splitlines()
-    assert in_words(second).count("unseen") == 1
+    assert in_words(second).count("is found in about 4 of 5 cases from") == 1
+
+
+def test_students_of_a_prompt_that_agree_are_no_evidence_twice(make_result: Make, tmp_path: Path) -> None:
+    """The two students of a prompt agree: over pairs, McNemar's test would say p = 0.024."""
+    was = [(1.0, [0.0, 0.0])] * 60 + [(0.0, [1.0, 1.0])] * 40
+    now = [(1.0, [0.0, 0.0])] * 48 + [(0.0, [1.0, 1.0])] * 12 + [(1.0, [0.0, 0.0])] * 5 + [(0.0, [1.0, 1.0])] * 35
+    first, rows = make_result(was, step=200, fingerprint="1" * 32)
+    save_result(tmp_path, first, rows)
+    second, rows = make_result(now, step=240, fingerprint="2" * 32)
+    said = comparison_words(with_comparison(second, rows, ResultsFolder(tmp_path).poll()))
+    assert said == (
+        "against step 200: d_acc -7.0 points (-15.0 to +1.0), McNemar by prompt p = 0.14, 200 pairs of 100 prompts: "
+        "no change that could be told from chance"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.12, -0.0002, "(-12.0 to -0.02)"), (-0.12, 0.0, "(-12.0 to +0.0)"), (-0.02, 0.00002, "(-2.0 to +0.002)")],
+)
+def test_a_bound_near_zero_is_not_written_as_zero(low: float, high: float, said: str) -> None:
+    assert said in difference_words(-0.06, (low, high), 0.04, 200, 100)
+
+
+def test_a_comparison_of_an_older_version_is_made_anew(make_result: Make, tmp_path: Path) -> None:
+    """Its test took the students of a prompt for independent."""
+    was, now = [(1.0, [0.0] * 4)] * 50 + [(0.0, [1.0] * 4)] * 50, [(1.0, [0.0] * 4)] * 54 + [(0.0, [1.0] * 4)] * 46
+    first, rows = make_result(was, step=10, fingerprint="1" * 32)
+    save_result(tmp_path, first, rows)
+    second, rows = make_result(now, step=20, fingerprint="2" * 32)
+    second = with_comparison(second, rows, ResultsFolder(tmp_path).poll())
+    held = second.extra["previous"]
+    assert isinstance(held, dict)
+    older = {key: value for key, value in held.items() if key != "prompts"} | {"p_value": 0.0001}
+    save_result(tmp_path, dataclasses.replace(second, extra={**second.extra, "previous": older}), rows)
+    [_, shown] = Comparisons().of(ResultsFolder(tmp_path).poll())
+    found = compared(shown)
+    assert found is not None
+    assert found.p_value == pytest.approx(0.125)
+    assert not found.real
 
 
 def test_what_is_scored_later_becomes_the_one_before(tmp_path: Path, score: Callable[..., ScoreResult]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -103,11 +104,75 @@ def test_spearman_is_the_correlation_of_midranks(points: list[tuple[int, int]]) 
 
 @given(st.integers(0, 30), st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
-def test_mcnemar_is_the_exact_two_sided_binomial(gained: int, lost: int) -> None:
+def test_with_one_pair_a_prompt_the_test_is_mcnemars_exact_one(gained: int, lost: int) -> None:
     n = gained + lost
     mass = [Fraction(math.comb(n, k), 2**n) for k in range(n + 1)]
     expected = sum(p for p in mass if p <= mass[gained])
-    assert statistics.mcnemar(gained, lost) == pytest.approx(float(expected))
+    change = np.array([1.0] * gained + [-1.0] * lost + [0.0] * 5)
+    p, _ = statistics.by_prompt(change, np.ones(len(change)), np.arange(len(change)))
+    assert p == pytest.approx(float(expected))
+
+
+@given(st.lists(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=1, max_size=3), min_size=2, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_the_test_by_prompt_counts_all_signs_that_prompts_could_have(prompts: list[list[float]]) -> None:
+    change = np.array([value for prompt in prompts for value in prompt])
+    cluster = np.repeat(np.arange(len(prompts)), [len(prompt) for prompt in prompts])
+    totals = [sum(prompt) for prompt in prompts]
+    flipped = [abs(sum(map(operator.mul, signs, totals))) for signs in itertools.product((-1, 1), repeat=len(totals))]
+    p, _ = statistics.by_prompt(change, np.ones(len(change)), cluster)
+    assert p == pytest.approx(np.mean([total >= abs(sum(totals)) for total in flipped]))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 60), st.integers(1, 4), st.floats(0.0, 0.4))
+@settings(max_examples=150, deadline=None)
+def test_the_interval_of_a_change_leaves_zero_out_exactly_where_the_test_rejects(
+    seed: int, prompts: int, students: int, shift: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    mean = generator.normal(shift, 0.5, (prompts, 1))
+    change = np.clip(np.rint(generator.normal(mean, 0.3, (prompts, students))), -1, 1).ravel()
+    p, (low, high) = statistics.by_prompt(change, np.ones(len(change)), np.repeat(np.arange(prompts), students))
+    assert low <= np.mean(change) <= high
+    assert (p <= statistics.LEVEL) == (not low <= 0 <= high)
+
+
+def test_a_change_by_chance_is_called_real_as_rarely_as_said_where_students_of_a_prompt_agree() -> None:
+    """McNemar's test over pairs, which takes them for independent, does so in 14 of 100."""
+    generator = np.random.default_rng(7)
+    cluster = np.repeat(np.arange(100), 4)
+    called, covered = 0, 0
+    for _ in range(300):
+        latent = math.sqrt(0.6) * generator.normal(size=(100, 1)) + math.sqrt(0.4) * generator.normal(size=(100, 4))
+        change = np.where(np.abs(latent) > 1.44, np.sign(latent), 0.0).ravel()  # 15 % of the pairs
+        p, (low, high) = statistics.by_prompt(change, np.ones(400), cluster)
+        called += p <= statistics.LEVEL
+        covered += low <= 0 <= high
+    assert called <= 0.08 * 300
+    assert covered == 300 - called
+
+
+def test_more_prompts_than_a_float_can_tell_chances_of_are_compared() -> None:
+    change = np.ones(5000)
+    p, (low, high) = statistics.by_prompt(change, change, np.arange(5000))
+    assert p == 0
+    assert 0.9 < low <= high <= 1
+
+
+def test_ties_take_the_part_in_a_comparison_that_the_recipe_gives_them(
+    make_rows: Callable[..., list[ResponseRow]],
+) -> None:
+    before = statistics.pairs_of(make_rows([(1, [0]), (1, [0]), (1, [1]), (0, [1])]))
+    after = statistics.pairs_of(make_rows([(1, [0]), (1, [1]), (1, [0]), (0, [1])]))
+    found = {ties: statistics.compare_paired(after, before, ties) for ties in ("report", "win", "lose", "half")}
+    assert {ties: one.pairs for ties, one in found.items()} == {"report": 2, "win": 4, "lose": 4, "half": 4}
+    assert {ties: (one.gained, one.lost) for ties, one in found.items()} == {
+        "report": (0, 0), "win": (0, 0), "lose": (1, 1), "half": (1, 1),
+    }  # fmt: skip
+    for ties, one in found.items():
+        if ties != "report":
+            told = statistics.accuracy(after, ties)[0] - statistics.accuracy(before, ties)[0]
+            assert one.d_acc_difference == pytest.approx(told)
 
 
 def test_a_paired_comparison_counts_gains_and_losses_on_common_pairs(
@@ -116,10 +181,10 @@ def test_a_paired_comparison_counts_gains_and_losses_on_common_pairs(
     before = statistics.pairs_of(make_rows([(0, [1, 1, -1, math.nan]), (0, [1, -1, 0, 1]), (5, [0, 0, 0, 0])]))
     after = statistics.pairs_of(make_rows([(0, [-1, 1, 1, -1]), (0, [-1, -1, -1, 1]), (5, [9, 0, 0, 0])]))
     found = statistics.compare_paired(after, before)
-    assert found.pairs == 11  # one had no score before
-    assert (found.gained, found.lost) == (3, 2)
-    assert found.d_acc_difference == pytest.approx(1 / 11)
-    assert found.d_acc_difference_ci[0] <= 1 / 11 <= found.d_acc_difference_ci[1]
+    assert (found.pairs, found.prompts) == (10, 3)  # one had no score before, one was a tie
+    assert (found.gained, found.lost) == (2, 2)
+    assert found.d_acc_difference == 0
+    assert found.d_acc_difference_ci[0] <= 0 <= found.d_acc_difference_ci[1]
     assert found.p_value == pytest.approx(1.0)
     same = statistics.compare_paired(after, after)
     assert (same.d_acc_difference, same.p_value, same.margin_difference) == (0, 1, 0)

@@ -31,7 +31,7 @@ class ScoresScreen(RunScreen):
 
     HELP = (
         "Scores on the fixed set, newest step first. d_acc with half its 95 % interval; 'against' compares with the "
-        "checkpoint scored before it, pair by pair: McNemar's p says how often chance alone would differ as much. "
+        "checkpoint scored before it, prompt by prompt: p says how often chance alone would differ as much. "
         "Scores of another set or recipe are never compared. Enter lists the pairs of a score."
     )
     BINDINGS: ClassVar[list[BindingType]] = []

@@ -67,7 +67,7 @@ async def test_the_history_compares_each_score_with_the_one_before(
         assert "pts, p = " in rows[0]
         assert "first of its set" in rows[1]
         assert "against step 300: d_acc" in text
-        assert "McNemar p = " in text
+        assert "McNemar by prompt p = " in text
         assert "no change that could be told from chance" in " ".join(text.split())
 
 
