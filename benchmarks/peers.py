@@ -26,7 +26,7 @@ def version(distribution: str, python: Path = PYTHON) -> str | None:
 def missing(*distributions: str) -> str:
     """One sentence about what is not installed; '' when all of them are there."""
     absent = [name for name in distributions if version(name) is None]
-    return f"{' and '.join(absent)} not installed: nothing is measured; `make peers` installs the peers" * bool(absent)
+    return f"not installed: {', '.join(absent)}. Nothing is measured; `make peers` installs them." if absent else ""
 
 
 def tree(process: int) -> list[int]:
