@@ -19,18 +19,28 @@ from critictui.diagnosis.inquiry import (
     explanation_of,
     find_samples,
     job,
+    read_run,
     subject_of,
 )
 from critictui.diagnosis.replay import Replay, judge_replay
 from critictui.diagnosis.script import DiagnosisError
 from critictui.errors import InputError, JobFailedError, refuse_unreadable
-from critictui.run.facts import RunSnapshot
-from critictui.run.reader import RunReader
 from critictui.scoring.client import run_job_sync
 from critictui.scoring.jobs import Failed, Job, JobMessage
 from critictui.scoring.memory import refuse_unknown
 from critictui.scoring.read_set import look_at_set
 from critictui.scoring.recipe import recipe_from
+
+__all__ = [
+    "ExplainOptions",
+    "diagnose_target",
+    "explain_run",
+    "read_run",
+    "recipe_config",
+    "replay_target",
+    "save_recipe",
+    "unfit",
+]
 
 Tell = Callable[[JobMessage], None]
 
@@ -129,15 +139,6 @@ def _simulated(
         notes.append("no fixed set: known mistakes were not simulated; make one with `critictui prepare`")
         return None
     return _attempt(job("simulate", subject, config.device, limits=list(question.limits)), tell, notes)
-
-
-def read_run(run_dir: Path, config: Config) -> RunSnapshot:
-    """All of a run, read once."""
-    reader = RunReader(run_dir, config)
-    try:
-        return reader.read_all()
-    finally:
-        reader.close()
 
 
 def save_recipe(run_dir: Path, found: Replay) -> Path:

@@ -11,7 +11,7 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint
 from critictui.diagnosis.behaviour import Behaviour, Spread
 from critictui.diagnosis.conduct import behaviour_findings, finding
 from critictui.diagnosis.finding import Diagnosis, Finding, FindingSeverity
-from critictui.diagnosis.history import history_findings, scored_steps
+from critictui.diagnosis.history import LoggedUpTo, history_findings, scored_steps
 from critictui.scoring.result import ScoreResult
 
 _SEVERITIES: tuple[FindingSeverity, ...] = ("critical", "warning", "info")
@@ -32,19 +32,21 @@ def diagnose(
     neighbours: Sequence[Neighbour] = (),
     scores: Sequence[ScoreResult] = (),
     *,
+    logged_up_to: LoggedUpTo | None = None,
     problem: str = "",
 ) -> Diagnosis:
     """Every finding about one checkpoint, worst first.
 
     `audit` is None when the files could not even be read; `behaviour` is None when no fixed set was given or when the
-    audit forbids a score. `scores` are those of the run, of any checkpoint. problem: why there is no audit.
+    audit forbids a score. `scores` are the run's own, of any checkpoint. logged_up_to: asked only where an
+    earlier checkpoint scored better. problem: why there is no audit.
     """
     findings = [
         *_files(checkpoint, audit, problem),
         *(_head(audit) if audit is not None else ()),
         *(_neighbours(checkpoint.step, audit, neighbours) if audit is not None else ()),
         *(behaviour_findings(behaviour) if behaviour is not None else ()),
-        *(history_findings(audit, scores) if audit is not None else ()),
+        *(history_findings(audit, scores, logged_up_to) if audit is not None else ()),
     ]
     findings = _once(findings)
     findings.sort(key=lambda f: _SEVERITIES.index(f.severity))

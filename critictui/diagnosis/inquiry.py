@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, 
 from critictui.checkpoint.find import describe, find_checkpoints, resolve_target
 from critictui.config import Config
 from critictui.diagnosis.behaviour import behaviour_from
-from critictui.diagnosis.case import Case, logged_curve
+from critictui.diagnosis.case import Case, Logged, logged_curve
 from critictui.diagnosis.claims import Claim
 from critictui.diagnosis.diagnose import Neighbour, diagnose
 from critictui.diagnosis.explain import explain
@@ -22,6 +22,7 @@ from critictui.diagnosis.replay import Replay, judge_replay
 from critictui.diagnosis.script import DiagnosisError, ScriptReading
 from critictui.diagnosis.simulation import Simulation, simulation_from
 from critictui.run.facts import RunSnapshot
+from critictui.run.reader import RunReader
 from critictui.run.training_config import TrainingConfig, find_training_config
 from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Job, JobKind
@@ -31,6 +32,7 @@ from critictui.scoring.recipe import ScoringError
 from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
+from critictui.scoring.usual_scores import usual_scores
 
 _NEIGHBOURS = 8
 """Other checkpoints of the run that a head is compared with, nearest steps first."""
@@ -48,12 +50,23 @@ class Subject:
     run_dir: Path
     neighbours: tuple[Neighbour, ...]
     scores: tuple[ScoreResult, ...]
+    """Every one of the run, trials of other sets and recipes too; judged are `own_scores`."""
     fixed_set: Path | None
     recipe: Mapping[str, object]
     recipe_reason: str = ""
     """Why this recipe, where nobody asked for it and it is not the usual one."""
     options: Mapping[str, object] = field(default_factory=dict)
     """How checkpoint and fixed set are read: `tokenizer`, `columns`."""
+    config: Config = field(default_factory=Config)
+    """Names the recipe that was asked for, if one was."""
+
+    @property
+    def own_scores(self) -> tuple[ScoreResult, ...]:
+        """Those on the set that is looked at, by the run's own recipe: a trial of another says nothing of this one."""
+        config = self.config
+        if self.fixed_set is not None:
+            config = replace(config, fixed_set=str(self.fixed_set.absolute()))
+        return tuple(usual_scores(self.scores, self.run_dir, config))
 
 
 def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_dir: Path | None = None) -> Subject:
@@ -78,10 +91,11 @@ def subject_of(target: Path, config: Config, fixed_set: Path | None = None, run_
         run_dir=run_dir,
         neighbours=_neighbours(checkpoint, run_dir),
         scores=scores,
-        fixed_set=fixed_set or usual_fixed_set(run_dir, config, scores),
+        fixed_set=fixed_set or usual_fixed_set(run_dir, config, usual_scores(scores, run_dir, config)),
         recipe=chosen.recipe.to_dict(),
         recipe_reason=chosen.reason,
         options=reading_options(run_dir, config),
+        config=config,
     )
 
 
@@ -137,6 +151,15 @@ def job(kind: JobKind, subject: Subject, device: str, **options: object) -> Job:
     )
 
 
+def read_run(run_dir: Path, config: Config) -> RunSnapshot:
+    """All of a run, read once."""
+    reader = RunReader(run_dir, config)
+    try:
+        return reader.read_all()
+    finally:
+        reader.close()
+
+
 # --- diagnose
 
 
@@ -148,9 +171,16 @@ def can_measure(subject: Subject) -> bool:
 def diagnosis_of(subject: Subject, behaviour: Mapping[str, object] | None) -> Diagnosis:
     """Findings from the files alone (`behaviour` None) or with what the worker measured."""
     measured = behaviour_from(behaviour) if behaviour is not None else None
+    run: list[RunSnapshot] = []
+
+    def logged_up_to(step: int) -> Logged:
+        run[:] = run or [read_run(subject.run_dir, subject.config)]
+        return logged_curve(run[0], step)
+
     return diagnose(
-        subject.checkpoint, subject.audit, measured, subject.neighbours, subject.scores, problem=subject.problem
-    )
+        subject.checkpoint, subject.audit, measured, subject.neighbours, subject.own_scores,
+        logged_up_to=logged_up_to, problem=subject.problem,
+    )  # fmt: skip
 
 
 # --- explain
@@ -212,7 +242,7 @@ def _own_score(subject: Subject | None) -> ScoreResult | None:
     if subject is None or subject.audit is None:
         return None
     fingerprint = subject.audit.fingerprint
-    own = [s for s in subject.scores if s.checkpoint_fingerprint == fingerprint and s.pairs]
+    own = [s for s in subject.own_scores if s.checkpoint_fingerprint == fingerprint and s.pairs]
     return own[-1] if own else None
 
 

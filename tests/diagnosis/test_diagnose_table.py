@@ -244,15 +244,24 @@ def values_all_the_same(w: Workshop) -> Diagnosis:
     return diagnosed(w.copy(lambda t: t["model.norm.weight"].zero_()), w.fixed)
 
 
-def earlier_step_was_better(w: Workshop) -> Diagnosis:
+def earlier_step_was_better(w: Workshop, log: str = "") -> Diagnosis:
     """Two scored checkpoints; the later one lost part of what the earlier one knew, and is still above chance."""
-    fixed = w.pairs("three-students", make_pairs(80, seed=77, students=3))
-    run = w.scratch / "past-its-best"
+    fixed = w.pairs("three-students", make_pairs(160, seed=77, students=3))
+    run = w.scratch / f"past-its-best-{len(log)}"
     worse = forgetting(w, fixed, 0.95)
     for target in (w.copy(nothing, "checkpoint-5", run.name), w.copy(worse, "checkpoint-9", run.name)):
         critic = load_critic(subject_of(target, Config()).checkpoint)
         save_result(run, *score_critic(critic, read_fixed_set(fixed), recipe_from(None)))
+    (run / "train.log").write_text(log)
     return diagnosed(run / "checkpoint-9", fixed)
+
+
+def pairs_learned_by_heart(w: Workshop) -> Diagnosis:
+    """The same, while the log shows a second epoch in which d_acc rose."""
+    return earlier_step_was_better(w, "".join(
+        f"step:{i} - training/epoch:{i // 6} - critic/d_acc:{0.98 if i >= 6 else 0.74 + 0.01 * i:.3f}\n"
+        for i in range(1, 10)
+    ))  # fmt: skip
 
 
 def nothing_wrong(w: Workshop) -> Diagnosis:
@@ -285,7 +294,12 @@ FINDINGS: dict[str, tuple[str, str, Callable[[Workshop], Diagnosis]]] = {
     "values beyond 10": ("value-outliers", "warning", values_too_large),
     "values lie close together": ("value-collapse", "warning", values_close_together),
     "all values are the same": ("value-collapse", "critical", values_all_the_same),
-    "an earlier step scored better": ("memorised", "warning", earlier_step_was_better),
+    "an earlier step scored better": ("collapsed", "warning", earlier_step_was_better),
+    "an earlier step scored better, the second epoch is learned": (
+        "memorised",
+        "warning",
+        pairs_learned_by_heart,
+    ),
 }
 
 

@@ -238,7 +238,7 @@ def case_length_bias(bench: Bench, naive: type, write_set: Callable[..., Path]) 
     fixed = write_set(bench.scratch / "lengths.jsonl", make_pairs(100, seed=6))
     critic = replace(bench.critic, head_bias=torch.tensor(20.0))
     result = score_critic(critic, read_fixed_set(fixed), Recipe(pooling="sum"))[0]
-    subject = {"scores": (result,), "fixed_set": fixed}
+    subject = {"scores": (result,), "fixed_set": fixed, "config": Config(recipe="gad-fork,pooling=sum")}
     return explained(bench, None, subject=subject, simulated=None)
 
 
