@@ -67,6 +67,7 @@ def check(target: Path, config: Config) -> dict[str, object]:
             for s in run.skipped
         ],
         "known_as": {name: json_text(run.metrics[name]) for name in _KEY_METRICS if name in run.metrics},
+        "error": json_text(run.error) or None,
         "waiting": [{"rule": w.rule, "metric": w.metric, "needs": w.needs} for w in judgement.waiting],
         "notices": [json_text(notice) for notice in (*_nothing(run), *run.notices)],
     }
@@ -74,6 +75,8 @@ def check(target: Path, config: Config) -> dict[str, object]:
 
 def _nothing(run: RunSnapshot) -> tuple[str, ...]:
     """What was looked for, where nothing was found."""
+    if run.sources and run.error:
+        return () if run.series else ("no metric is in what was found: the run died before its first step",)
     if run.sources:
         return () if run.series else ("no metric is in what was found yet: training may be about to begin",)
     checkpoints = find_checkpoints(run.path) if run.path.is_dir() else []
@@ -135,6 +138,8 @@ def render_check(report: Mapping[str, object]) -> str:
         ]
         count = _count(len(metrics), "metric")
         lines.append(f"  {count}" + (f"; last values: {', '.join(known)}" if known else ""))
+    if report.get("error"):
+        lines.append(f"  !! an error, and no step after it: {_safe(report['error'])}")
     for alert in cast("list[dict[str, object]]", report["alerts"]):
         until = f", resolved at {alert['resolved_step']}" if alert["state"] == "resolved" else ""
         mark = {"critical": "!!", "warning": "! ", "info": "  "}[str(alert["severity"])]

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from critictui.run.gathering import Gathered, Losses
+from critictui.run.last_error import LastError
 from critictui.run.log_lines import (
     StepLine,
     bar_alone,
@@ -122,6 +123,7 @@ class ConsoleLog:
         self._notices: set[str] = set()
         self._blocks: deque[Block] = deque()
         self._last_block = True
+        self._error = LastError()
 
     def close(self) -> None:
         """Give the file descriptor back."""
@@ -137,6 +139,9 @@ class ConsoleLog:
             self._split = False
             self._losses.take()
         self._blocks.extend(lines.blocks)
+        end = self._tail.live.line_start
+        for block in lines.blocks:
+            self._error.look(block, end)
         found = _Found()
         self._parse_until(deadline, found)
         more = lines.more or bool(self._blocks)
@@ -150,7 +155,13 @@ class ConsoleLog:
             skipped=self._losses.take(),
             more=more,
             reset=reset,
-            hints=RunHints(self._total, self._epoch, self._finished, self._profile()),
+            hints=RunHints(
+                self._total,
+                self._epoch,
+                self._finished,
+                self._profile(),
+                "" if more else self._error.text(end, self._tail.live.carry),
+            ),
             notices=tuple(sorted(self._notices)),
         )
 
@@ -252,7 +263,7 @@ class ConsoleLog:
             if not prefix.content:
                 continue
             if clean:
-                self._hints(prefix.content)
+                self._hints(prefix.content, position)
             line = self._parse(prefix.content, cut=bool(cut)) if clean else None
             if line is None:
                 if clean and prefix.content.startswith(b"{'") and holds_another(prefix.content):
@@ -276,11 +287,12 @@ class ConsoleLog:
             return step_line(content, cut=cut)
         return dict_line(content) if content.startswith(b"{") and not cut else None
 
-    def _hints(self, content: bytes) -> None:
+    def _hints(self, content: bytes, position: int) -> None:
         """A trainer announces at the start of a line; a sample text that says the same in its middle does not."""
         total, epoch = _TOTAL.match(content), _EPOCH.match(content)
         if total:
             self._total = int(total.group(1))
+            self._error.survived(position)
         if epoch:
             self._epoch = int(epoch.group(1)) or None
 
@@ -348,6 +360,7 @@ class ConsoleLog:
             self._total = line.total_steps
         if line.step is None:
             return
+        self._error.survived(position)
         if pid and (pid in self._pids or len(self._pids) < _MOST_WRITERS):
             low, high = self._pids.get(pid, (position, position))
             self._pids[pid] = (min(low, position), max(high, position))

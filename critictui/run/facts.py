@@ -102,6 +102,8 @@ class RunSnapshot:
     """Whether the run is a demo, and of which kind."""
     old: bool = False
     """Silent for a day when we first looked, or a copy. Until it grows, that it is silent is no news."""
+    error: str = ""
+    """What its log ends in, where that is an error and no step came after it: `train.log: TypeError: ...`."""
     notices: tuple[str, ...] = ()
     """Sentences for the user: several writers, clock skew, polling instead of inotify, unsupported files."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import PurePath
 
 import numpy as np
 
@@ -24,6 +26,8 @@ _RECENT = 50
 _STEP_TIMES = ("timing_s/step", "perf/time_per_step")
 _FEWEST_SEEN = 3
 _MOST_EPOCHS = 1000
+_AFTERMATH = 60.0
+"""Seconds in which the files of a process that dies are closed."""
 _ROUNDING = 1e-6
 """Of a logged share of epochs."""
 
@@ -108,11 +112,35 @@ def state_of(
     """
     if step is None:
         return "empty"
-    if any(hint.finished for hint in hints) or (total is not None and step >= total):
+    if is_over(step, hints, total):
         return "finished"
     if total is None and silence > max(SILENT_FOR_GOOD, PACES_FOR_GOOD * (pace or 0.0)):
         return "finished"
     return "stalled" if silence > max(SHORTEST_SILENCE, PACES_OF_SILENCE * (pace or 0.0)) else "running"
+
+
+def is_over(step: int | None, hints: Sequence[RunHints], total: int | None) -> bool:
+    """Whether a run has reached the end that it announced."""
+    return any(hint.finished for hint in hints) or (step is not None and total is not None and step >= total)
+
+
+def died_of(errors: Mapping[str, str], changed: Mapping[str, float]) -> str:
+    """The error that the run's last log ends in, with the log's name; '' where it ends in none.
+
+    errors: what each log ends in. changed: when each file changed, seconds since the epoch. What was written a minute
+    after a log shows that the run went on; of logs that ended together, the last by name counts, `x.err` with `x.out`.
+    """
+    last = max(changed.values(), default=0.0)
+    ended = [name for name in errors if changed.get(name, 0.0) >= last - _AFTERMATH]
+    newest = max((_counted(name) for name in ended), default=None)
+    return next((f"{name}: {errors[name]}" for name in sorted(ended) if errors[name] and _counted(name) == newest), "")
+
+
+def _counted(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A file's name without what it ends in, so that `run.10` comes after `run.9`."""
+    path = PurePath(name)
+    stem = str(path.with_name(path.name.partition(".")[0] or path.name))
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,18})", stem))
 
 
 def seams_of(

@@ -21,7 +21,7 @@ from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
-from critictui.run.judging import SILENT_FOR_GOOD, SeenPace, newest_step, pace_of, seams_of, state_of
+from critictui.run.judging import SILENT_FOR_GOOD, SeenPace, died_of, is_over, newest_step, pace_of, seams_of, state_of
 from critictui.run.kinds import source_of
 from critictui.run.profiles import Recognised, profiles_of, recognise
 from critictui.run.series import Series
@@ -109,6 +109,8 @@ class RunReader:
         self._grew_time: float | None = None
         self._found_at: dict[Path, float] = {}
         """The mtimes of its files when we first saw them."""
+        self._changed: dict[str, float] = {}
+        """When each of its files changed, as far as we know."""
         self._grows = grows
         self._began = time.time()
         self._sizes: dict[Path, int] = {}
@@ -180,14 +182,16 @@ class RunReader:
             return False
         for path in self._sources.keys() - files.keys():
             self._sources.pop(path).close()
-            self._store.forget(self._names.pop(path))
+            name = self._names.pop(path)
+            self._store.forget(name)
+            self._changed.pop(name, None)
             self._sizes.pop(path, None)
             self._found_at.pop(path, None)
         for path, file in files.items():
             if path not in self._sources:
                 self._names[path] = self._name_of(path)
                 self._sources[path] = source_of(path, self._names[path], file.kind)
-                self._found_at[path] = min(file.modified, time.time())
+                self._found_at[path] = self._changed[self._names[path]] = min(file.modified, time.time())
                 if self._grew_time is not None:
                     self._grew_time = max(self._grew_time, self._found_at[path])
         return True
@@ -217,6 +221,7 @@ class RunReader:
         before = self._sizes.get(path)
         if before is not None and before != size:
             self._grew_at, self._grew_time = time.monotonic(), time.time()
+            self._changed[self._names[path]] = self._grew_time
         self._sizes[path] = size
 
     # What is known now.
@@ -279,6 +284,7 @@ class RunReader:
             pace=pace,
             last_change=last_change,
             old=old,
+            error="" if is_over(step, hints, total) else died_of(store.errors, self._changed),
             progress=read / size if filling and size else 1.0,
             demo=self._demo,
             notices=(*self._several(), *store.notices, *self._scanner.notices),

@@ -53,6 +53,8 @@ class RunHints:
     epoch_steps: int | None = None
     finished: bool = False
     profile: str = ""
+    error: str = ""
+    """The error that a log ends in, safe to show."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,6 +102,11 @@ class Store:
         return tuple(self._told[name].hints for name in sorted(self._told))
 
     @property
+    def errors(self) -> dict[str, str]:
+        """What each log ends in, by its name; '' where that is no error."""
+        return {name: told.hints.error for name, told in self._told.items() if told.facts.kind == "log"}
+
+    @property
     def skipped(self) -> tuple[Skipped, ...]:
         """All losses, by source; also what cannot be read, and the torn end of an event file that nobody writes now."""
         out: list[Skipped] = []

@@ -265,6 +265,16 @@ def test_the_words_for_a_person_are_short_and_count_right(run_dir: Path) -> None
     assert "not judged yet: no metric of a critic is logged" in text
 
 
+def test_a_run_that_died_before_its_first_step_is_not_about_to_begin(run_dir: Path) -> None:
+    (run_dir / "train.log").write_text('Traceback (most recent call last):\n  File "a.py"\nTypeError: no \x1b[2Jllm\n')
+    report = check(run_dir, Config())
+    assert (report["state"], report["error"]) == ("empty", "train.log: TypeError: no llm")
+    text = render_check(report)
+    assert "!! an error, and no step after it: train.log: TypeError: no llm" in text
+    assert "about to begin" not in text
+    assert "died before its first step" in text
+
+
 def test_a_directory_of_checkpoints_alone_is_said_to_be_one(demo_checkpoint: Path) -> None:
     text = render_check(check(demo_checkpoint, Config()))
     assert "1 checkpoint (" in text

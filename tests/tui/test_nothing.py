@@ -101,3 +101,18 @@ async def test_what_no_rule_can_judge_is_said_without_an_empty_name(
     hint = NotEnoughData("", "", "no metric of a critic is logged; name them under [aliases]")
     async with showing(snapshot_with(judgement=Judgement("unknown", (), (hint,))), (120, 36)) as pilot:
         assert "not enough data yet: no metric of a critic is logged" in text_of(pilot.app)
+
+
+async def test_a_log_that_ends_in_an_error_is_quoted_and_its_text_is_no_code(
+    showing: Showing, text_of: TextOf, snapshot_with: With
+) -> None:
+    error = "train.log: TypeError: [bold]f()[/] got 'llm'"
+    async with showing(snapshot_with(error=error), (80, 24)) as pilot:
+        said = text_of(pilot.app)
+        assert "ends in an error" in said.splitlines()[0]
+        assert f"▲ an error, and no step after it: {error}"[:70] in said
+    empty = snapshot_with(error=error, step=None, state="empty", series={}, metrics={})
+    async with showing(empty, (120, 36)) as pilot:
+        said = text_of(pilot.app).splitlines()[0]
+        assert "ends in an error" in said
+        assert "waiting" not in said

@@ -70,7 +70,8 @@ def silence(run: RunSnapshot, settings: Settings, now: float | None) -> list[Ale
             rule=rule, severity="warning", state="firing", metric="", since_step=step, fired_step=step,
             resolved_step=None,
             step=step, value=quiet, threshold=limit, message=f"Nothing was written for {_span(quiet)}; {pace}.",
-            advice="Is the job alive? Look at its process, at the scheduler, at the last lines of the log.",
+            advice=f"Its log ends in an error: {run.error}" if run.error else
+            "Is the job alive? Look at its process, at the scheduler, at the last lines of the log.",
             session=session, evidence=(("seconds", quiet), ("pace", run.pace or 0.0)),
         )
     ]  # fmt: skip

@@ -54,6 +54,7 @@ def header_line(
         (0, plain(elided(run.name, max(8, min(32, width // 4)), glyphs.more), "bold")),
         (1, plain("recording" if run.demo == "recording" else "", "$text-accent")),
         (1, plain(step_words(run))),
+        (2, plain("ends in an error" if run.error else "", STYLES["critical"])),
         (4, plain(_pace(run))),
         (5, plain(_eta(run))),
         (2, _state(run, now, glyphs, short=width < 110) if run.step is not None else _not_yet(snapshot, run)),
@@ -130,6 +131,8 @@ def _not_yet(snapshot: Snapshot, run: RunSnapshot) -> Content:
         return plain("the demo's critic is starting")
     if snapshot.scanning:
         return plain(f"searching, {snapshot.scanned:,} entries")
+    if run.error:
+        return EMPTY  # that its log ends in one stands beside it
     return plain("waiting for data" if run.state == "empty" else run.state)
 
 

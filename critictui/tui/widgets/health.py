@@ -80,6 +80,10 @@ def health_lines(watched: WatchedRun, width: int, glyphs: Glyphs) -> list[Health
             lines += _alert_lines(alert, quiet_words(alert.key, watched), width, glyphs)
     if not any(a.state == "firing" for a in watched.judgement.alerts):
         lines = [HealthLine(c) for c in _wrapped(_calm(watched, glyphs), width, 2)] + lines
+    if watched.run.error:
+        head = f"{glyphs.severity('critical')} an error, and no step after it: "
+        said = joined((head, STYLES["critical"]), watched.run.error)
+        lines = [HealthLine(c) for c in _wrapped(said, width, 2)] + lines
     if watched.judgement.waiting:
         lines += [HealthLine(c) for c in _wrapped(_waiting(watched, glyphs), width, 2)]
     return lines
