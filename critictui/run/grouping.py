@@ -14,6 +14,12 @@ _SHARED_NAMES = re.compile(
     r"(?:metric|stats|trainer_log|logging|log_history|events|progress|metric-\w+)", re.IGNORECASE
 )
 """JSONL files of these names lie beside one another in one run; others are named after their run."""
+_PLACE = re.compile(
+    r"\W*(?:tensorboard|tb|tf|events?|logs?|logging|metrics?|outputs?|results?|wandb|slurm|console|std(?:out|err)|hydra|runs?"
+    r"|trainer|critictui)(?:[_\-.]\w*)*",
+    re.IGNORECASE,
+)
+"""Names of folders that say what lies in them, not which run."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 
 
@@ -44,7 +50,7 @@ def grouped(target: Path, found: Iterable[FoundFile]) -> tuple[FoundRun, ...]:
     """The runs under `target`, by name. With nothing found, the target itself is an empty run."""
     files = _newest_states(found)
     folders = Counter(file.path.parent for file in files if file.kind == "events")
-    if len(folders) <= 1 and (folders or _one_run(files)):
+    if len(folders) <= 1 and (folders or _one_run(files)) and not _strangers(target, list(folders), files):
         return (_run(target, target, files),)
     roots = _roots(target, list(folders))
     by_root: dict[Path, list[FoundFile]] = defaultdict(list)
@@ -103,6 +109,22 @@ def _one_run(files: Iterable[FoundFile]) -> bool:
     states = {f.path.parent for f in files if f.kind == "trainer-state"}
     shared = {f.path.parent for f in files if f.kind == "jsonl" and not _named_alone(f)}
     return max(kinds["log"], kinds["jsonl"], len(states), len(shared)) <= 1
+
+
+def _strangers(target: Path, folders: list[Path], files: Iterable[FoundFile]) -> bool:
+    """Whether a log lies in another folder of the target than its only event files, and neither folder is a mere place
+    for logs or events: then they are two runs beside each other.
+    """
+    homes = {_child(target, folder) for folder in folders}
+    if not homes or None in homes or any(_PLACE.fullmatch(home or "") for home in homes):
+        return False
+    others = {_child(target, file.path.parent) for file in files if _named_alone(file)} - homes - {None}
+    return any(not _PLACE.fullmatch(other or "") for other in others)
+
+
+def _child(target: Path, folder: Path) -> str | None:
+    """The name of the target's own folder in which this one is; None of the target itself, or where it is a file."""
+    return folder.relative_to(target).parts[0] if target in folder.parents else None
 
 
 def _roots(target: Path, folders: list[Path]) -> dict[Path, Path]:

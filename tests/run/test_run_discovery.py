@@ -39,6 +39,23 @@ def test_a_parent_of_one_event_directory_a_log_and_checkpoints_is_one_run(tmp_pa
     assert found(tmp_path) == {tmp_path.name: ["logs/train.log", f"tensorboard_log/project/exp/{EVENTS}"]}
 
 
+def test_a_log_of_another_run_beside_event_files_is_a_run_of_its_own(tmp_path, events):
+    put(tmp_path / "warmup-v10" / "tensorboard" / EVENTS, events)
+    put(tmp_path / "warmup-v10" / "train.log", LOG)
+    put(tmp_path / "warmup-v11" / "train.log", LOG)
+    assert found(tmp_path) == {
+        "warmup-v10": [f"warmup-v10/tensorboard/{EVENTS}", "warmup-v10/train.log"],
+        "warmup-v11": ["warmup-v11/train.log"],
+    }
+
+
+@pytest.mark.parametrize(("one", "other"), [("tb", "warmup-v10"), ("warmup-v10", "slurm_logs"), ("outputs", "x")])
+def test_a_folder_that_is_called_after_what_lies_in_it_is_no_other_run(one, other, tmp_path, events):
+    put(tmp_path / one / EVENTS, events)
+    put(tmp_path / other / "train.log", LOG)
+    assert list(found(tmp_path)) == [tmp_path.name]
+
+
 def test_a_parent_of_many_runs_lists_each_with_what_lies_beside_it(tmp_path, events):
     for name in ("one", "two"):
         put(tmp_path / name / "tb" / EVENTS, events)
