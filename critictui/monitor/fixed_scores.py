@@ -24,7 +24,7 @@ def fixed_scores(results: Iterable[ScoreResult]) -> tuple[FixedScore, ...]:
             high=result.interval[1],
             d_acc_soft=result.d_acc_soft,
             margin=result.score_diff,
-            pairs=result.pairs,
+            pairs=result.counted,
             length_bias=result.length_bias,
             series=result.series,
             name=names.get(result.series, ""),

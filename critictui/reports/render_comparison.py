@@ -50,9 +50,10 @@ def _score_json(score: ScoreResult) -> dict[str, object]:
     return {
         "step": score.step,
         "d_acc": plain_number(score.d_acc),
-        "d_acc_ci": [plain_number(bound) for bound in score.interval],
+        "d_acc_ci": [plain_number(bound) for bound in score.d_acc_ci],
         "score_diff": plain_number(score.score_diff),
         "pairs": score.pairs,
+        "tie_rate": plain_number(score.tie_rate),
         "fixed_set_sha256": score.fixed_set.sha256,
         "checkpoint": json_text(score.checkpoint),
     }
@@ -110,7 +111,7 @@ def _score_words(score: ScoreResult | None) -> str:
     low, high = score.interval
     step = "step ?" if score.step is None else f"step {score.step}"
     said = f"{step}: d_acc {score.d_acc:.1%} ({low:.1%} to {high:.1%}), margin {score.score_diff:z.3f}"
-    return f"{said}, {score.pairs} pairs"
+    return f"{said}, {score.counted_words}"
 
 
 def _on_the_set_words(one: OnTheSet) -> str:

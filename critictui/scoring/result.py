@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -34,7 +35,7 @@ class ScoreResult:
     d_acc: float
     """Share of pairs where the teacher scores above the student; ties by the recipe (report: they are left out)."""
     d_acc_ci: tuple[float, float]
-    """Wilson's, which takes pairs for independent; what is shown and judged is `interval`."""
+    """95 %, as it is told and judged everywhere (`told_interval`)."""
     d_acc_soft: float
     """Mean of sigmoid(teacher - student)."""
     d_acc_ties_win: float
@@ -66,10 +67,26 @@ class ScoreResult:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of d_acc: Wilson's, or the bootstrap that draws prompts where that is wider."""
-        low, high = self.d_acc_ci
-        cluster = _two_numbers(self.extra.get("d_acc_ci_cluster"))
-        return (min(low, cluster[0]), max(high, cluster[1])) if cluster is not None else (low, high)
+        """The 95 % interval of d_acc; there is no other."""
+        return self.d_acc_ci
+
+    @property
+    def ties(self) -> int:
+        """Pairs with two equal scores."""
+        return round(self.tie_rate * self.pairs) if math.isfinite(self.tie_rate) else 0
+
+    @property
+    def counted(self) -> int:
+        """Pairs that d_acc is a share of: the recipe may leave ties out."""
+        return self.pairs - (self.ties if self.recipe.get("ties", "report") == "report" else 0)
+
+    @property
+    def counted_words(self) -> str:
+        """`199 pairs of 100 prompts (1 tie left out)`, or what became of the ties else."""
+        ties, rule = self.ties, str(self.recipe.get("ties", "report"))
+        fate = {"report": "left out", "win": "won", "lose": "lost", "half": "half won"}.get(rule, rule)
+        said = f"{self.counted} pairs of {self.prompts} prompts"
+        return f"{said} ({ties} {'tie' if ties == 1 else 'ties'} {fate})" if ties else said
 
     @property
     def score_diff_interval(self) -> tuple[float, float]:
@@ -96,6 +113,17 @@ class ScoreResult:
 def step_or_first(score: ScoreResult) -> int:
     """Sorts results by step; those whose step is unknown come first, so that the last one is the newest known."""
     return -1 if score.step is None else score.step
+
+
+def told_interval(over_pairs: tuple[float, float], by_prompt: object) -> tuple[float, float]:
+    """Wilson's interval over pairs, or what reaches beyond it of the bootstrap that draws prompts.
+
+    by_prompt: `d_acc_ci_cluster` of a result's `extra`, from a file perhaps; what is no interval counts as none.
+    """
+    found = _two_numbers(by_prompt)
+    if found is None or not all(map(math.isfinite, found)):
+        return over_pairs
+    return min(over_pairs[0], found[0]), max(over_pairs[1], found[1])
 
 
 def _two_numbers(value: object) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from critictui.scoring.recipe import ScoringError, recipe_from
-from critictui.scoring.result import SCHEMA, FixedSetRef, ScoreResult
+from critictui.scoring.result import SCHEMA, FixedSetRef, ScoreResult, told_interval
 
 _TEXTS = ("checkpoint", "checkpoint_fingerprint", "device", "dtype")
 _NUMBERS = (
@@ -107,7 +107,7 @@ def result_from_json(value: object, path: Path | None = None) -> ScoreResult:
 def _read(value: dict[str, object], path: Path | None) -> ScoreResult:
     reference = _mapping(value["fixed_set"])
     low, high = _list(value["d_acc_ci"])
-    step = value["step"]
+    step, extra = value["step"], _mapping(value.get("extra", {}))
     return ScoreResult(
         step=None if step is None else _whole(step),
         fixed_set=FixedSetRef(
@@ -117,7 +117,8 @@ def _read(value: dict[str, object], path: Path | None) -> ScoreResult:
             pairs=_whole(reference["pairs"]),
         ),
         recipe=recipe_from(_mapping(value["recipe"])).to_dict(),
-        d_acc_ci=(_number(low), _number(high)),
+        # older files hold Wilson's here
+        d_acc_ci=told_interval((_number(low), _number(high)), extra.get("d_acc_ci_cluster")),
         pairs=_whole(value["pairs"]),
         prompts=_whole(value["prompts"]),
         values={k: _number(v) for k, v in _mapping(value["values"]).items()},
@@ -125,7 +126,7 @@ def _read(value: dict[str, object], path: Path | None) -> ScoreResult:
         tokens=_whole(value["tokens"]),
         seconds={k: _number(v) for k, v in _mapping(value["seconds"]).items()},
         versions={k: _text(v) for k, v in _mapping(value["versions"]).items()},
-        extra=_mapping(value.get("extra", {})),
+        extra=extra,
         path=path,
         **{name: _text(value[name]) for name in _TEXTS},  # type: ignore[arg-type]
         **{name: _number(value[name]) for name in _NUMBERS},  # type: ignore[arg-type]

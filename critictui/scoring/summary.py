@@ -10,7 +10,7 @@ import numpy as np
 from critictui.scoring import statistics
 from critictui.scoring.comparison import compared, comparison_words
 from critictui.scoring.recipe import Recipe
-from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
+from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult, told_interval
 from critictui.scoring.statistics import Pairs
 
 LARGE_VALUE = 10.0
@@ -47,6 +47,8 @@ def summarise(
     students = _finite(row.score for row in rows if row.role == "student")
     both = np.concatenate([teachers, students])
     d_acc, wins, n = statistics.accuracy(pairs, recipe.ties)
+    wilson, by_prompt = statistics.wilson(wins, n), statistics.accuracy_interval(pairs, recipe.ties, seed=seed)
+    intervals = {"d_acc_ci_wilson": list(wilson), "d_acc_ci_cluster": list(by_prompt)}
     bias = statistics.spearman([row.tokens for row in rows], [row.score for row in rows])
     return ScoreResult(
         step=step,
@@ -55,7 +57,7 @@ def summarise(
         fixed_set=fixed_set,
         recipe=recipe.to_dict(),
         d_acc=d_acc,
-        d_acc_ci=statistics.wilson(wins, n),
+        d_acc_ci=told_interval(wilson, by_prompt),
         d_acc_soft=statistics.soft_accuracy(pairs),
         d_acc_ties_win=statistics.accuracy(pairs, "win")[0],
         tie_rate=statistics.tie_rate(pairs),
@@ -76,7 +78,7 @@ def summarise(
         device=device,
         dtype=dtype,
         versions=dict(versions),
-        extra={**_additions(rows, pairs, recipe, seed), **(extra or {})},
+        extra={**intervals, **_additions(rows, pairs, recipe, seed), **(extra or {})},
     )
 
 
@@ -84,7 +86,6 @@ def _additions(rows: Sequence[ResponseRow], pairs: Pairs, recipe: Recipe, seed: 
     effect = statistics.design_effect(pairs, recipe.ties)
     by_role = {role: [row for row in rows if row.role == role] for role in ("teacher", "student")}
     return {
-        "d_acc_ci_cluster": list(statistics.accuracy_interval(pairs, recipe.ties, seed=seed)),
         "d_acc_ties_lose": statistics.accuracy(pairs, "lose")[0],
         "d_acc_ties_half": statistics.accuracy(pairs, "half")[0],
         "d_acc_ties_left_out": statistics.accuracy(pairs, "report")[0],
@@ -160,14 +161,6 @@ def _std(x: np.ndarray) -> float:
     return float(np.std(x, ddof=1)) if len(x) > 1 else math.nan
 
 
-def _counted(result: ScoreResult) -> str:
-    """What d_acc is a share of."""
-    left_out = result.recipe.get("ties", "report") == "report" and math.isfinite(result.tie_rate)
-    ties = round(result.tie_rate * result.pairs) if left_out else 0
-    said = f"{result.pairs - ties} pairs of {result.prompts} prompts"
-    return f"{said} ({ties} {'tie' if ties == 1 else 'ties'} left out)" if ties else said
-
-
 def in_words(result: ScoreResult) -> str:
     """The result as a person reads it: a verdict on chance, the numbers, the doubts. Several lines, plain text."""
     low, high = result.interval
@@ -184,7 +177,7 @@ def in_words(result: ScoreResult) -> str:
     teacher = f"teacher {result.teacher_score_mean:.3f} (std {result.teacher_score_std:.3f})"
     student = f"student {result.student_score_mean:.3f} (std {result.student_score_std:.3f})"
     lines = [
-        f"{step}: {first}, {_counted(result)}",
+        f"{step}: {first}, {result.counted_words}",
         f"margin {result.score_diff:.3f}, {teacher}, {student}, AUC {result.auc:.3f}",
         "token values mean {mean:.3f}, std {std:.3f}, {min:.3f} to {max:.3f}".format(**spread),
     ]

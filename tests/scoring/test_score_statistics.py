@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import operator
@@ -16,7 +15,9 @@ from hypothesis import strategies as st
 
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.scoring import statistics
+from critictui.scoring.recipe import recipe_from
 from critictui.scoring.result import ResponseRow, ScoreResult
+from critictui.scoring.result_json import result_from_json, result_to_json
 from critictui.scoring.summary import in_words
 
 scores = st.integers(-3, 3).map(float) | st.just(math.nan) | st.just(math.inf)
@@ -278,16 +279,57 @@ def test_one_interval_of_accuracy_is_shown_and_judged_everywhere(
 ) -> None:
     """Six students that are copies tell as much as one: Wilson's interval would say that chance is ruled out."""
     result, _ = make_result([(1.0, [0.0] * 6)] * 15 + [(0.0, [1.0] * 6)] * 9)
-    assert result.d_acc_ci[0] > 0.5
+    wilson, by_prompt = result.extra["d_acc_ci_wilson"], result.extra["d_acc_ci_cluster"]
+    assert isinstance(wilson, list)
+    assert wilson[0] > 0.5
     low, high = result.interval
-    assert low < 0.5 < result.d_acc_ci[1] < high
-    assert (low, high) == tuple(result.extra["d_acc_ci_cluster"])  # type: ignore[arg-type]
+    assert low < 0.5 < wilson[1] < high
+    assert [low, high] == by_prompt
+    told = result_to_json(result)
+    assert told["d_acc_ci"] == [low, high]
     [judged] = fixed_scores([result])
     assert (judged.low, judged.high) == (low, high)
     assert f"({low:.1%} to {high:.1%}): not told from chance" in in_words(result)
-    wide = dataclasses.replace(result, d_acc_ci=(0.1, 0.9))
-    assert wide.interval == (0.1, 0.9)
-    assert dataclasses.replace(result, extra={"d_acc_ci_cluster": [None, 1]}).interval == result.d_acc_ci
+    assert result_from_json(told).interval == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("over_pairs", "by_prompt", "told"),
+    [
+        ([0.51, 0.64], [0.5, 0.66], (0.5, 0.66)),
+        ([0.1, 0.9], [0.5, 0.66], (0.1, 0.9)),
+        ([0.51, 0.64], [None, 1], (0.51, 0.64)),
+        ([0.51, 0.64], [None, None], (0.51, 0.64)),
+        ([0.51, 0.64], None, (0.51, 0.64)),
+    ],
+)
+def test_a_file_that_holds_wilsons_interval_is_told_as_any_other(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]],
+    over_pairs: list[float], by_prompt: object, told: tuple[float, float],
+) -> None:  # fmt: skip
+    """Earlier versions wrote that of independent pairs under `d_acc_ci`, and told the wider of the two."""
+    older = result_to_json(make_result()[0]) | {"d_acc_ci": over_pairs, "extra": {"d_acc_ci_cluster": by_prompt}}
+    read = result_from_json(older)
+    assert read.d_acc_ci == read.interval == told
+    assert result_to_json(read)["d_acc_ci"] == list(told)
+
+
+@pytest.mark.parametrize(
+    ("ties", "counted", "said"),
+    [("report", 3, "(1 tie left out)"), ("win", 4, "(1 tie won)"), ("lose", 4, "lost"), ("half", 4, "half won")],
+)
+def test_what_d_acc_is_a_share_of_is_told_with_it(
+    make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]], ties: str, counted: int, said: str
+) -> None:
+    recipe = recipe_from({"ties": ties})
+    result, rows = make_result([(1.0, [0.0, 1.0]), (3.0, [1.0, 4.0])], recipe=recipe)
+    assert (result.pairs, result.ties, result.counted) == (4, 1, counted)
+    assert statistics.accuracy(statistics.pairs_of(rows), recipe.ties)[::2] == (result.d_acc, counted)
+    assert result.counted_words.startswith(f"{counted} pairs of 2 prompts (1 tie ")
+    assert said in result.counted_words
+    assert result.counted_words in in_words(result)
+    assert fixed_scores([result])[0].pairs == counted
+    assert "tie" not in make_result([(1.0, [0.0])])[0].counted_words
 
 
 def test_values_out_of_their_range_are_warned_of(

@@ -51,7 +51,7 @@ def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
         plain(d_acc, style),
         plain(margin),
         _against(score),
-        plain(f"{score.pairs:,}"),
+        plain(f"{score.counted:,}"),
         plain("not saved" if score.path is None else set_and_recipe(score), "$foreground-muted"),
     ]
     return cells([(part, size, "left") for part, size in zip(parts, columns(width), strict=True)])
