@@ -221,15 +221,21 @@ def _json_form(path: Path) -> tuple[bool, dict[str, object], Rows]:
 
 def _own_rows(rows: Rows, complaints: Complaints) -> list[FixedPrompt]:
     prompts: dict[str, FixedPrompt] = {}
+    known: dict[object, str] = {}
     for where, row in rows:
         try:
             item = own_row(row)
         except RowError as error:
             complaints.add(where, error)
             continue
+        content = (item.prompt, *((one.text, one.ids) for one in (item.teacher, *item.students)))
+        same = known.setdefault(content, item.id)
         if item.id in prompts:
             complaints.add(where, f"id {item.id!r:.60} is there twice; the first one counts")
-        prompts.setdefault(item.id, item)
+        elif same != item.id:
+            complaints.add(where, f"the prompt and responses of id {same!r:.60} again, under another id; counted once")
+        else:
+            prompts[item.id] = item
     return list(prompts.values())
 
 

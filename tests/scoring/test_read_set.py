@@ -183,7 +183,7 @@ text = st.text(max_size=30)
         ),
         min_size=1,
         max_size=4,
-        unique_by=lambda p: p.id,
+        unique_by=(lambda p: p.id, lambda p: (p.prompt, *((r.text, r.ids) for r in (p.teacher, *p.students)))),
     )
 )
 @settings(max_examples=50, deadline=None)
@@ -194,6 +194,16 @@ def test_any_set_survives_writing_and_reading(
     body = "".join(json.dumps(prompt_to_json(p)) + "\n" for p in made)
     path.write_text('{"schema": 1}\n' + body, encoding="utf-8")
     assert list(read_fixed_set(path).prompts) == made
+
+
+def test_the_same_prompt_and_responses_under_other_ids_are_no_more_evidence(tmp_path: Path) -> None:
+    good = {"id": "1", "prompt": "p", "teacher": {"text": "t"}, "students": [{"text": "s"}, {"text": "s"}]}
+    rows = [good, {**good, "id": "2"}, {**good, "id": "3", "students": [{"text": "s"}]}, {**good, "id": "4"}]
+    found = read_fixed_set(lines(tmp_path / "set.jsonl", rows))
+    assert [p.id for p in found.prompts] == ["1", "3"]
+    assert found.pairs == 3, "two samples of one student that are equal are two samples"
+    assert found.bad_rows == 2
+    assert "of id '1' again" in found.problems[0]
 
 
 @pytest.mark.fault("C09")
