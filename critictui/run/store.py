@@ -14,9 +14,11 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from critictui.run.agreement import Compared, said_of
 from critictui.run.aliases import Table, canonical
 from critictui.run.facts import Session, Skipped, SourceFacts
 from critictui.run.lanes import Group, Lane, Shown, sessions_of
+from critictui.run.metrics import NAMES
 from critictui.run.series import Series, SourceKind
 from critictui.run.source import Reading, RunHints
 from critictui.run.streams import RawScalars
@@ -52,6 +54,9 @@ class Store:
         self._lanes: list[tuple[Lane, SourceKind]] = []
         self._labels: list[dict[str, str]] = []
         self._out: dict[str, Series] = {}
+        self._doubled: list[tuple[str, Lane, str, Lane, str]] = []
+        """(canonical name, lane, tag, lane, tag) of metrics in a file that is shown and in one that is not."""
+        self._compared: list[Compared] = []
         self.labelled: tuple[str, ...] = ()
         """Files whose series carry their name, because they were written at the same time as others."""
 
@@ -139,8 +144,21 @@ class Store:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the sources wish the user to know."""
-        return tuple(dict.fromkeys(text for name in sorted(self._told) for text in self._told[name].notices))
+        """What the sources wish the user to know, and where they disagree."""
+        told = dict.fromkeys(text for name in sorted(self._told) for text in self._told[name].notices)
+        return (*told, *self._disagreements())
+
+    def _disagreements(self) -> tuple[str, ...]:
+        """Of the metrics that two kinds of source have: the better one is shown, the other compared with it."""
+        known, self._compared = self._compared, []
+        held = {(one.name, id(one.shown), id(one.other)): one for one in known}
+        for name, lane, tag, other_lane, other_tag in self._doubled:
+            shown, other = lane.shown.get(tag), other_lane.shown.get(other_tag)
+            if shown is not None and other is not None:
+                one = held.get((name, id(shown), id(other))) or Compared(name, shown, other)
+                one.go_on()
+                self._compared.append(one)
+        return said_of(self._compared)
 
     @property
     def _main(self) -> Group | None:
@@ -175,6 +193,8 @@ class Store:
         taken: set[str] = set()
         used: set[str] = set()
         labelled: dict[str, None] = {}
+        first: dict[str, tuple[Lane, str]] = {}
+        self._doubled = []
         for group in self._groups.values():
             mine: set[str] = set()
             for lane in group.lanes:
@@ -182,12 +202,16 @@ class Store:
                 for tag, shown in lane.shown.items():
                     key = same_metric(tag)
                     if key in taken:
+                        name = canonical(tag, self._table)
+                        if name in NAMES and len(group.lanes) == 1:
+                            self._doubled.append((name, *first[key], lane, tag))
                         continue
                     label = tag
                     if tag in used:
                         label = _labelled(tag, lane, shown, used)
                         labelled[shown.sources[-1]] = None
                     mine.add(key)
+                    first.setdefault(key, (lane, tag))
                     used.add(label)
                     labels[tag] = label
                 self._labels.append(labels)
