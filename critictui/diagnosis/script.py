@@ -63,7 +63,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "own-linear-head": (
         "head-missing",
-        "a fresh linear layer with one output: a random head unless its weights are loaded afterwards",
+        "a fresh linear layer with one output, and nothing in the script loads its weights: a random head",
     ),
     "not-strict": (
         "head-missing",
@@ -117,6 +117,7 @@ _SAMPLING = {
     "temperature", "top_p", "top_k", "repetition_penalty", "presence_penalty", "frequency_penalty",
     "max_tokens", "max_new_tokens", "max_length", "n",
 }  # fmt: skip
+_WEIGHTS = {"weight", "bias", "data"}
 _SAMPLING_CONTEXT = {"temperature", "top_p", "repetition_penalty", "do_sample"}
 
 
@@ -186,6 +187,10 @@ class _Reader:
         self.sampling_lines: dict[str, int] = {}
         self.backbones: set[str] = set()
         self.generated: set[str] = set()
+        self.heads: dict[int, str] = {}
+        """What holds each linear layer of one output, by its call."""
+        self.filled: set[str] = set()
+        """What gets its weights from somewhere, or fails: strict loads, copies, assignments."""
         self.templated = False
         self.padded = False
         self.left_padding = False
@@ -218,6 +223,9 @@ class _Reader:
 
     def _learn(self, node: ast.Assign) -> None:
         value = node.value
+        self.filled |= {_dotted(target) for target in node.targets if _WEIGHTS & set(_dotted(target).split("."))}
+        if _is_head(value):
+            self.heads[id(value)] = _dotted(node.targets[0])
         if not isinstance(value, ast.Call):
             if isinstance(value, ast.Constant) and value.value == "left":
                 self.left_padding |= any(_dotted(t).endswith("padding_side") for t in node.targets)
@@ -232,7 +240,9 @@ class _Reader:
 
     def _learn_call(self, call: ast.Call) -> None:
         callee = _callee(call)
-        method = callee.rsplit(".", 1)[-1]
+        owner, _, method = callee.rpartition(".")
+        if method == "copy_" or (method == "load_state_dict" and not _is_loose(call)):
+            self.filled.add(owner)
         if method == "apply_chat_template" and not _is_true(_keyword(call, "add_generation_prompt")):
             self.templated = True
         if _keyword(call, "padding") is not None:
@@ -283,15 +293,19 @@ class _Reader:
                 self.found(call, "wrapped-backbone")
             elif method == "from_pretrained":
                 self.found(call, "trl-loader")
-        if callee.rsplit(".", 1)[-1] == "Linear" and len(call.args) > 1 and _is_number(call.args[1], 1):
+        if _is_head(call) and not self._is_filled(call):
             self.found(call, "own-linear-head")
-        if method == "load_state_dict":
-            strict = _keyword(call, "strict")
-            loose = isinstance(strict, ast.Constant) and strict.value is False
-            if loose or (len(call.args) > 1 and _is_number(call.args[1], 0)):
-                self.found(call, "not-strict")
+        if method == "load_state_dict" and _is_loose(call):
+            self.found(call, "not-strict")
         if _is_true(_keyword(call, "ignore_mismatched_sizes")):
             self.found(call, "ignored-sizes")
+
+    def _is_filled(self, head: ast.Call) -> bool:
+        """Whether trained weights get into it: by its own name, or with a module that it may be a part of."""
+        name = self.heads.get(id(head), "")
+        own = any(filled == name or filled.startswith(f"{name}.") for filled in self.filled if name)
+        modules = {filled for filled in self.filled if not _WEIGHTS & set(filled.split("."))}
+        return own or bool(modules - self.backbones)
 
     def _judge_text(self, call: ast.Call, callee: str, method: str) -> None:
         if callee == "str" and call.args:
@@ -347,6 +361,20 @@ class _Reader:
             if any(_is_number(v, 0) for v in values if v is not None):
                 self.found(child, "swallowed-exception")
                 return
+
+
+def _is_head(node: ast.expr) -> bool:
+    """A linear layer with one output."""
+    if not isinstance(node, ast.Call) or _callee(node).rsplit(".", 1)[-1] != "Linear":
+        return False
+    outputs = _keyword(node, "out_features") or (node.args[1] if len(node.args) > 1 else None)
+    return outputs is not None and _is_number(outputs, 1)
+
+
+def _is_loose(call: ast.Call) -> bool:
+    """A load_state_dict that passes over names that differ."""
+    strict = _keyword(call, "strict") or (call.args[1] if len(call.args) > 1 else None)
+    return strict is not None and _is_number(strict, 0)
 
 
 def _is_number(node: ast.expr, number: float) -> bool:

@@ -134,3 +134,24 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path.write_bytes(data)
     with contextlib.suppress(DiagnosisError):
         assert read_script(path).path == str(path)
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        'head.load_state_dict({"weight": state["score.weight"], "bias": state["score.bias"]})',
+        'head.weight.data.copy_(state["score.weight"])',
+        'head.weight = torch.nn.Parameter(state["score.weight"])',
+        "critic.load_state_dict(state)",
+    ],
+)
+def test_a_head_whose_weights_are_loaded_is_no_random_one(read, loaded):
+    made = "head = nn.Linear(hidden, out_features=1)\ncritic = Critic(backbone, head)\n"
+    assert read(made + loaded).findings == ()
+    assert read(made).mistakes() == {"own-linear-head"}
+
+
+def test_weights_of_the_backbone_fill_no_head_and_a_loose_load_proves_nothing(read):
+    made = "self.backbone = AutoModel.from_pretrained(path)\nself.v_head = nn.Linear(hidden, 1)\n"
+    assert read(made + "self.backbone.load_state_dict(state)").mistakes() == {"own-linear-head"}
+    assert read(made + "self.load_state_dict(state, strict=False)").mistakes() == {"own-linear-head", "not-strict"}
