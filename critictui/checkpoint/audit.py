@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from critictui.checkpoint.beside import digest_beside
-from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, HeadFacts, TensorFacts, VanishedError
+from critictui.checkpoint.checkpoint import (
+    AdapterError,
+    Audit,
+    Checkpoint,
+    CheckpointError,
+    HeadFacts,
+    TensorFacts,
+    VanishedError,
+)
 from critictui.checkpoint.head import HeadNames, find_head, head_facts, is_head
 from critictui.checkpoint.identity import identity, verify
 from critictui.checkpoint.model_config import ModelConfig, read_config
@@ -129,10 +137,13 @@ def _audited(
 
 
 def _unreadable(checkpoint: Checkpoint, error: CheckpointError) -> Audit:
-    """Weights that cannot be read are damaged, whatever else is wrong."""
+    """Weights that cannot be read are damaged, whatever else is wrong; with an adapter apart they are not whole."""
     problems = _Problems()
     config = _begin(checkpoint, problems)
-    problems.add("weights-damaged", str(error))
+    if not isinstance(error, AdapterError):
+        problems.add("weights-damaged", str(error))
+    elif checkpoint.state == "complete":  # else its state says so already
+        problems.add("incomplete", str(error))
     return Audit(
         path=checkpoint.path,
         fingerprint="",

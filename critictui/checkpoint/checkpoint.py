@@ -8,7 +8,7 @@ from typing import Literal
 
 from critictui.errors import InputError
 
-Layout = Literal["verl-fsdp", "hf", "trl", "unknown"]
+Layout = Literal["verl-fsdp", "hf", "trl", "adapter", "unknown"]
 CheckpointState = Literal["complete", "writing", "incomplete", "deleted", "unreadable"]
 
 
@@ -17,6 +17,10 @@ class CheckpointError(InputError):
 
     kind: Literal["refused", "vanished"] = "refused"
     """How the worker reports it: the input is not fit, or it went away while it was read."""
+
+
+class AdapterError(CheckpointError):
+    """What is stored is an adapter (LoRA and its like), or a base that an adapter belongs to: no critic by itself."""
 
 
 class VanishedError(CheckpointError):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from critictui.checkpoint.adapter import adapter_beside, adapter_files, alone_words
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, CheckpointState, Layout
-from critictui.checkpoint.safetensors_header import read_header
-from critictui.checkpoint.stored import StoredTensor
+from critictui.checkpoint.safetensors_header import header_of
 from critictui.checkpoint.weights import weight_map
 from critictui.checkpoint.zip_archive import TruncatedError, is_whole
 
@@ -47,6 +46,9 @@ def shard_checkpoint(path: Path, names: Sequence[str], previous: Checkpoint | No
     if len(worlds) > 1:
         sizes = " and ".join(str(w) for w in sorted(worlds))
         return _with(base, "unreadable", f"shards of world sizes {sizes} lie side by side; remove those left over")
+    adapter = adapter_beside(path, names)
+    if adapter:
+        return _with(base, "unreadable", adapter)
     if _unchanged(base, previous) and previous is not None and previous.state == "complete":
         return base
     missing = [r for r in range(world) if r not in ranks]
@@ -72,6 +74,9 @@ def hf_checkpoint(path: Path, names: Sequence[str], previous: Checkpoint | None,
     except (CheckpointError, OSError) as error:
         return _with(_measured(base), "unreadable", str(error))
     base = _measured(replace(base, files=(*files, *heads)))
+    adapter = adapter_beside(path, names)
+    if adapter:
+        return _with(base, "unreadable", adapter)
     if _unchanged(base, previous) and previous is not None and previous.state == "complete":
         return replace(base, layout=previous.layout)
     absent = [f.name for f in files if f.name not in names]
@@ -86,6 +91,12 @@ def hf_checkpoint(path: Path, names: Sequence[str], previous: Checkpoint | None,
     if pending and not _settled(base, previous):
         return _with(base, "writing", pending)
     return base
+
+
+def adapter_checkpoint(path: Path, names: Sequence[str]) -> Checkpoint:
+    """A directory that holds an adapter and no weights: a checkpoint that training saved, and no critic by itself."""
+    files = adapter_files(path, names)
+    return _measured(Checkpoint(path, step_of(path), "adapter", "unreadable", alone_words(files[0]), 0, files, 0.0))
 
 
 def _hf_files(path: Path, names: Sequence[str]) -> tuple[tuple[Path, ...], str]:
@@ -114,15 +125,6 @@ def _hf_layout(checkpoint: Checkpoint) -> Layout:
         if file.name == "value_head.bin":
             return "trl"
     return "hf"
-
-
-def header_of(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file. Raises CheckpointError, OSError."""
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        return read_header(file, fd)
-    finally:
-        os.close(fd)
 
 
 def _first_broken(files: Sequence[Path]) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+from critictui.checkpoint import adapter
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, VanishedError
-from critictui.checkpoint.completeness import SHARD, hf_checkpoint, shard_checkpoint, step_of
+from critictui.checkpoint.completeness import SHARD, adapter_checkpoint, hf_checkpoint, shard_checkpoint, step_of
 from critictui.checkpoint.head import is_head
 from critictui.checkpoint.weights import open_weights
 
@@ -52,7 +53,8 @@ class _Walk:
 def find_checkpoints(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> list[Checkpoint]:
     """Every critic checkpoint under `run_dir`, newest step first; those without a step last.
 
-    What neither claims to be a critic by its place nor has a value head is another model, and is left out.
+    What neither claims to be a critic by its place nor has a value head is another model, and is left out. An adapter
+    is a checkpoint that cannot be read as it lies, and so are weights above it, which are its base.
 
     previous: the last look. It tells files that stand still from files that grow, saves opening what has not changed,
     and lets deleted checkpoints be remembered.
@@ -77,6 +79,8 @@ def scan(run_dir: Path, *, previous: Sequence[Checkpoint] = ()) -> Scan:
     for path, checkpoint in before.items():
         if path not in found and path.is_relative_to(run_dir):
             found[path] = _deleted(checkpoint, "no longer on disk")
+    adapters = [c.path for c in found.values() if c.layout == "adapter" and c.state != "deleted"]
+    found |= {path: _as_base(c, adapters) for path, c in found.items() if c.state == "complete"}
     ordered = sorted(found.values(), key=lambda c: (c.step is None, -(c.step or 0), str(c.path)))
     return Scan(tuple(ordered), walk.truncated, tuple(walk.skipped))
 
@@ -88,7 +92,7 @@ def describe(path: Path, previous: Checkpoint | None = None) -> Checkpoint:
     """
     for place in _candidates(path):
         names = _files(place)
-        if _holds_weights(names):
+        if _holds_weights(names) or adapter.holds_adapter(names):
             return _one(place, names, previous, last=True)
     if not path.exists():
         raise VanishedError(f"{path}: there is no such file or folder; check the path")
@@ -111,6 +115,10 @@ def resolve_target(target: Path, *, settle_seconds: float = 0.5) -> Checkpoint:
         if single.state == "writing" and settle_seconds > 0:
             time.sleep(settle_seconds)
             single = describe(target, single)
+        if single.state == "complete" and target.is_dir():
+            single = next(
+                (c for c in find_checkpoints(single.path, previous=[single]) if c.path == single.path), single
+            )
         if single.state != "complete":
             raise CheckpointError(f"{single.path}: {single.state}: {single.reason}; choose another checkpoint")
         return single
@@ -122,6 +130,7 @@ def resolve_target(target: Path, *, settle_seconds: float = 0.5) -> Checkpoint:
         found = find_checkpoints(target, previous=found)
     complete = [c for c in found if c.state == "complete"]
     if complete:
+        _refuse_older(complete[0], found)
         return complete[0]
     if found:
         first = found[0]
@@ -130,6 +139,25 @@ def resolve_target(target: Path, *, settle_seconds: float = 0.5) -> Checkpoint:
             f"{first.state}: {first.reason}"
         )
     raise CheckpointError(f"{target}: no checkpoint found; give a checkpoint's folder or a run that has saved one")
+
+
+def _as_base(checkpoint: Checkpoint, adapters: Sequence[Path]) -> Checkpoint:
+    """The checkpoint, in doubt where an adapter lies below it: trainers save them in folders below the base."""
+    below = next((path for path in sorted(adapters) if path.is_relative_to(checkpoint.path)), None)
+    if below is None:
+        return checkpoint
+    reason = adapter.beside_words(below.relative_to(checkpoint.path))
+    return replace(checkpoint, state="unreadable", reason=reason)
+
+
+def _refuse_older(chosen: Checkpoint, found: Sequence[Checkpoint]) -> None:
+    """Raise CheckpointError where training has gone on from the chosen checkpoint in adapters: it may be their base."""
+    for newer in found:
+        live = newer.layout == "adapter" and newer.state != "deleted"
+        if live and (chosen.step is None or (newer.step is not None and newer.step > chosen.step)):
+            raise CheckpointError(
+                f"{newer.path}: {newer.reason}; or name {chosen.path.name}, the base or an older step, if that is meant"
+            )
 
 
 def _claims(path: Path, run_dir: Path) -> bool:
@@ -144,6 +172,8 @@ def _claims(path: Path, run_dir: Path) -> bool:
 @lru_cache(maxsize=256)
 def _has_head(checkpoint: Checkpoint) -> bool:
     """Whether a value head is stored, by the tensors' names; asked once for each state that the files are in."""
+    if checkpoint.layout == "adapter":
+        return adapter.trains_head(checkpoint.files)
     try:
         with open_weights(checkpoint) as weights:
             return any(map(is_head, weights.tensors))
@@ -164,6 +194,8 @@ def _candidates(path: Path) -> list[Path]:
 def _one(path: Path, names: Sequence[str], previous: Checkpoint | None, *, last: bool) -> Checkpoint:
     if any(SHARD.match(name) for name in names):
         return shard_checkpoint(path, names, previous, last=last)
+    if not _holds_weights(names):
+        return adapter_checkpoint(path, names)
     return hf_checkpoint(path, names, previous, last=last)
 
 
@@ -200,8 +232,10 @@ def _walk(run_dir: Path, walk: _Walk) -> None:
             continue
         files, folders = listed
         if _holds_weights(files):
+            walk.places.append((folder, [*files, *(name for name in folders if name == adapter.FOLDER)]))
+            folders = [name for name in folders if name not in ("huggingface", adapter.FOLDER)]
+        elif adapter.holds_adapter(files):
             walk.places.append((folder, files))
-            folders = [name for name in folders if name != "huggingface"]
         step = _GLOBAL_STEP.match(folder.name)
         if (
             step

@@ -35,6 +35,15 @@ _DTYPES = {
 }
 
 
+def header_of(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a safetensors file. Raises CheckpointError, OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return read_header(path, fd)
+    finally:
+        os.close(fd)
+
+
 def read_header(path: Path, fd: int, file: int = 0) -> dict[str, StoredTensor]:
     """The tensors of an open safetensors file. `file` is the index that the pieces carry.
 

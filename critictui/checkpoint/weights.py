@@ -14,12 +14,14 @@ from types import TracebackType
 import numpy as np
 
 from critictui.checkpoint.archive import LocalTensor, StateDict, open_state_dict
-from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError, VanishedError
+from critictui.checkpoint.checkpoint import AdapterError, Checkpoint, CheckpointError, VanishedError
 from critictui.checkpoint.safetensors_header import read_header
 from critictui.checkpoint.stored import ITEM_SIZE, Piece, StoredTensor, join_pieces
 
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 _PREFIXES = ("module.", "pretrained_model.")
+_ADAPTED = (".lora_A.", ".lora_B.", ".lora_embedding_", ".base_layer.", ".modules_to_save.")
+"""Parts of the names that PEFT gives to what it adds and to what it wraps."""
 _NUMPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "int64": "<i8", "int32": "<i4", "int16": "<i2"}
 
 
@@ -135,6 +137,8 @@ def open_weights(checkpoint: Checkpoint) -> Weights:
 
     Raises CheckpointError for damaged, missing or contradictory files, VanishedError where they are gone.
     """
+    if checkpoint.layout == "adapter":
+        raise AdapterError(f"{checkpoint.path}: {checkpoint.reason}")
     weights = Weights(checkpoint.path, checkpoint.files)
     try:
         if checkpoint.layout == "verl-fsdp":
@@ -145,10 +149,13 @@ def open_weights(checkpoint: Checkpoint) -> Weights:
     except BaseException:
         weights.close()
         raise
-    adapters = [name for name in weights.tensors if ".lora_A." in name or ".lora_B." in name]
+    adapters = [name for name in weights.tensors if any(part in name for part in _ADAPTED)]
     if adapters:
         weights.close()
-        raise CheckpointError(f"{checkpoint.path}: holds LoRA adapters ({adapters[0]}); merge them first")
+        raise AdapterError(
+            f"{checkpoint.path}: holds an adapter that is not merged ({adapters[0]}); merge it with PEFT: "
+            "model.merge_and_unload().save_pretrained(FOLDER)"
+        )
     return weights
 
 
