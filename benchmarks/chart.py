@@ -20,8 +20,8 @@ from textual.containers import Grid
 from textual.geometry import Region
 from textual.widget import Widget
 
-from critictui.run.pyramid import Pyramid
 from critictui.run.dtypes import FloatArray
+from critictui.run.pyramid import Pyramid
 from critictui.run.series import Series
 from critictui.tui.chart.model import ChartData, Line, View
 from critictui.tui.chart.widget import Chart
