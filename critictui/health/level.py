@@ -165,6 +165,10 @@ class Level:
             self._short = median(self._tail) if self._tail else math.nan
         return self._short
 
+    def points(self, most: int) -> int:
+        """Points behind `short` (of ten) or `now` (of three)."""
+        return min(most, len(self._tail))
+
     @property
     def fell(self) -> bool:
         """The level has gone down beyond what noise does."""

@@ -14,6 +14,11 @@ def since(cusum: Cusum, context: Context) -> int:
     return context.step if cusum.since is None else cusum.since
 
 
+def of_last(n: int, what: str = "median") -> str:
+    """What a number in a message is, `median of last 10` points: a screen shows the last point beside it."""
+    return f"{what} of last {n}"
+
+
 def level_evidence(context: Context, metric: str) -> tuple[tuple[str, float], ...]:
     """The figures behind a level that fell: its baseline and noise, and how far the sums have come."""
     level = context.levels[metric]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -221,7 +222,10 @@ def test_one_gradient_spike_is_information_and_three_are_a_warning() -> None:
     judgement = judged(GRAD_NORM=norm)
     assert (judgement.verdict, alerts(judgement, "gradient-spike")[0].severity) == ("healthy", "info")
     norm[[124, 128]] = 40
-    assert alerts(judged(GRAD_NORM=norm), "gradient-spike")[0].severity == "warning"
+    spikes = alerts(judged(GRAD_NORM=norm), "gradient-spike")[0]
+    assert spikes.severity == "warning"
+    assert spikes.message.startswith("The gradient norm was 40 at step 129, usually 1")
+    assert spikes.message.endswith(", 3 times since step 121.")
 
 
 def test_lengths_may_move_once_the_actor_learns_but_not_before() -> None:
@@ -304,3 +308,13 @@ def test_an_alert_is_resolved_after_the_metric_has_recovered_for_a_while() -> No
     assert (alert.state, alert.severity) == ("resolved", "critical")
     assert alert.resolved_step is not None
     assert 130 <= alert.resolved_step <= 145
+
+
+def test_a_number_in_a_message_says_what_it_is() -> None:
+    """A panel shows the last point, a rule judges a mean or a median: on one screen none may look like the other."""
+    for fault in ("abrupt", "linear"):
+        for alert in judge_all(generate(faulty(fault, 3)).run, Config()).alerts:
+            if alert.rule in {"decline", "drift", "margin-collapse", "chance-accuracy"}:
+                assert re.search(r"(median|mean) of last \d+", alert.message), alert.message
+                assert f"before step {alert.since_step}" in alert.message
+                assert len(alert.message) <= 120

@@ -11,7 +11,7 @@ from critictui.health.latches import Latches
 from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import mean, wilson
-from critictui.health.words import level_evidence, needs_points, needs_steps, since
+from critictui.health.words import level_evidence, needs_points, needs_steps, of_last, since
 from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF, STUDENT_MEAN, TEACHER_MEAN
 
 
@@ -69,7 +69,8 @@ class Decline:
                 level.short,
                 level.usual - drop,
                 began,
-                f"{metric} declined to {level.short:.3f} from {level.usual:.3f}, since step {{since}}.",
+                f"{metric.removeprefix('critic/')} declined to {level.short:.3f} ({of_last(level.points(10))}), was "
+                f"{level.usual:.3f} before step {{since}}.",
                 advice,
                 level_evidence(context, metric),
             )
@@ -154,7 +155,7 @@ class ChanceAccuracy:
         centre, low, high, n = interval
         began = since(level.below, context) if level.fell else context.column(D_ACC).steps[-n]
         usual = self._best if level.baseline is None else level.usual
-        was = f"it was {usual:.3f} before step {{since}}" if had_learnt else "and never was better"
+        was = f"was {usual:.3f} before step {{since}}" if had_learnt else "never was better"
         advice = (
             "The critic no longer tells teacher from student. Stop, score the last good checkpoint on the fixed set, "
             "resume from it."
@@ -166,7 +167,7 @@ class ChanceAccuracy:
             centre,
             0.5,
             began,
-            f"d_acc is {centre:.3f} ({low:.3f}-{high:.3f}), chance; {was}.",
+            f"d_acc is at chance: {centre:.3f} ({low:.3f}-{high:.3f}), {of_last(n, 'mean')}; {was}.",
             advice,
             (("low", low), ("high", high), ("points", float(n)), ("baseline", usual if had_learnt else 0.5)),
         )
@@ -223,11 +224,13 @@ def _prefers(
     context: Context, metric: str, threshold: float, middle: float, window: tuple[float, float, float, int]
 ) -> Sighting:
     centre, low, high, n = window
+    name = "d_acc" if metric == D_ACC else "margin"
     return Sighting(
         centre,
         threshold,
         _crossed(context, metric, (centre + middle) / 2, 4 * n),
-        f"{metric} is {centre:.3f} ({low:.3f}-{high:.3f}) since step {{since}}: it prefers the student.",
+        f"It prefers the student: {name} {centre:.3f} ({low:.3f}-{high:.3f}), {of_last(n, 'mean')}, since step "
+        "{since}.",
         "Check which side is labelled teacher, the sign of the loss, and that responses were not swapped.",
         (("low", low), ("high", high), ("points", float(n))),
     )
@@ -271,7 +274,7 @@ class Saturation:
         loss = mean(losses) if losses else math.nan
         if share >= enough and (loss <= low or (math.isnan(loss) and share >= 0.5 + enough / 2)):
             began = context.column(D_ACC).steps[-size]
-            shown = f" and the loss {loss:.3f}" if losses else ""
+            shown = f", loss {loss:.3f}" if losses else ""
             self.latches.bad(
                 context,
                 D_ACC,
@@ -280,7 +283,8 @@ class Saturation:
                     share,
                     enough,
                     began,
-                    f"d_acc is {share:.3f}{shown} since step {{since}}: the critic overpowers the student.",
+                    f"The critic overpowers the student: d_acc {share:.3f}{shown} ({of_last(size, 'mean')}), since "
+                    "step {since}.",
                     "A saturated critic gives the student no gradient: end the warm-up earlier, lower its rate, "
                     "or look for a giveaway (echoed prompt, EOS, length).",
                     (("loss", loss if losses else 0.0), ("points", float(size))),

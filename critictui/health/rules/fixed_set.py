@@ -75,7 +75,7 @@ def _gap(run: RunSnapshot, score: FixedScore, settings: Settings) -> Alert | Non
     logged = logged_accuracy(run, score.step, settings.count(rule, "window", D_ACC))
     if logged is None:
         return None
-    centre, error, _ = logged
+    centre, error, n = logged
     # what is logged may be the hard or the soft accuracy: only what neither explains is a gap
     candidates = [value for value in (score.d_acc, score.d_acc_soft) if math.isfinite(value)]
     nearest = min(candidates, key=lambda value: abs(centre - value))
@@ -93,8 +93,8 @@ def _gap(run: RunSnapshot, score: FixedScore, settings: Settings) -> Alert | Non
         since_step=max([step for step in epochs if gap > 0], default=score.step),
         fired_step=score.step, resolved_step=None,
         step=score.step, value=score.d_acc, threshold=centre,
-        message=f"train {centre:.3f}, fixed set {_named(score)}{score.d_acc:.3f} ({score.low:.2f}-{score.high:.2f}) "
-        f"at step {score.step}.{seen}",
+        message=f"train {centre:.3f} (mean of {n}), fixed set {_named(score)}{score.d_acc:.3f} "
+        f"({score.low:.2f}-{score.high:.2f}) at step {score.step}.{seen}",
         advice="Press x, or run critictui explain RUN_DIR: it tests the causes (another score definition, other "
         "responses, another head, memorised prompts) and ranks them.",
         session=_session_at(run, score.step),

@@ -9,7 +9,7 @@ from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.rules.level_drift import judge_level
 from critictui.health.statistics import kendall, mean
-from critictui.health.words import level_evidence, needs_steps, since
+from critictui.health.words import level_evidence, needs_steps, of_last, since
 from critictui.run.metrics import D_ACC, SCORE_DIFF
 
 BLOCKS, BLOCK = 12, 10
@@ -106,7 +106,8 @@ def student_learns(context: Context) -> bool:
 
 def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin fell to {level.now:z.2f} from {level.usual:z.2f}, since step {{since}}."
+    message = f"The margin fell to {level.now:z.2f} ({of_last(level.points(3))}), was {level.usual:z.2f} before step "
+    message += "{since}."
     steps = context.step - began
     if threshold / 2 < level.now < level.usual and steps > 10:
         pace = (level.usual - level.now) / steps
@@ -117,6 +118,7 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
 
 def _drifted(context: Context, level: Level, threshold: float) -> Sighting:
     began = since(level.below, context)
-    message = f"The margin drifts down: {level.short:z.2f}, was {level.usual:z.2f} before step {{since}}."
+    now = f"{level.short:z.2f} ({of_last(level.points(10))})"
+    message = f"The margin drifts down: {now}, was {level.usual:z.2f} before step {{since}}."
     advice = "Teacher and student scores move towards each other: watch d_acc, lower the learning rate if it falls too."
     return Sighting(level.short, threshold, began, message, advice, level_evidence(context, SCORE_DIFF))

@@ -7,7 +7,7 @@ from critictui.health.context import STEP_TIME, Context
 from critictui.health.latches import Latches
 from critictui.health.lifecycle import Sighting
 from critictui.health.settings import Settings
-from critictui.health.words import since
+from critictui.health.words import of_last, since
 from critictui.run.facts import RunSnapshot
 
 
@@ -32,8 +32,8 @@ class SlowSteps:
             self.latches.bad(
                 context, STEP_TIME, "warning",
                 lambda: Sighting(
-                    now, limit * usual, began, f"A step takes {now:.0f} s, {now / usual:.1f} times as long as "
-                    f"before step {{since}}.",
+                    now, limit * usual, began, f"A step takes {now:.0f} s ({of_last(level.points(10))}), "
+                    f"{now / usual:.1f} times as long as before step {{since}}.",
                     "Look at response length, at other jobs on the node, and at the file system.",
                     (("usual", usual), ("factor", now / usual)),
                 ),

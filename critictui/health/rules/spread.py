@@ -10,7 +10,7 @@ from critictui.health.latches import Latches
 from critictui.health.level import Level
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import Cusum, median, middle_of_three
-from critictui.health.words import needs_steps, since
+from critictui.health.words import needs_steps, of_last, since
 from critictui.run.metrics import (
     D_ACC,
     SCORE_DIFF,
@@ -71,12 +71,13 @@ class SpreadCollapse:
 
     def _look(self, context: Context, level: Level, metric: str, threshold: float) -> Sighting:
         began = since(level.below, context)
+        name = metric.removeprefix("critic/")
         was = f", was {level.usual:.3f}" if level.baseline is not None else ""
         return Sighting(
             level.now,
             threshold,
             began,
-            f"{metric} fell to {level.now:.3f}{was}, since step {{since}}.",
+            f"{name} fell to {level.now:.3f} ({of_last(level.points(3))}){was}, since step {{since}}.",
             "The scores no longer tell responses apart: look at the loss and the learning rate; go back to a "
             "checkpoint before it.",
             _evidence(level, level.below),
@@ -148,12 +149,13 @@ class SpreadExplosion:
 def _exploded(context: Context, level: Level, metric: str, threshold: float) -> Callable[[], Sighting]:
     def look() -> Sighting:
         began = since(level.above, context)
+        name = metric.removeprefix("critic/")
         was = f", was {level.usual:.2f}" if level.baseline is not None else ""
         return Sighting(
             level.now,
             threshold,
             began,
-            f"{metric} grew to {level.now:.2f}{was}, since step {{since}}.",
+            f"{name} grew to {level.now:.2f} ({of_last(level.points(3))}){was}, since step {{since}}.",
             "A few scores dominate the loss: look for outliers, clip the gradient, lower the learning rate.",
             _evidence(level, level.above),
         )
@@ -196,7 +198,7 @@ def _large(context: Context, metric: str, value: float, limit: float) -> Callabl
         value,
         limit,
         context.step,
-        f"{metric} is {value:z.2f}, beyond {limit:g}.",
+        f"{metric.removeprefix('critic/')} is {value:z.2f} ({of_last(3)}), beyond {limit:g}.",
         "The level itself means nothing to a pairwise loss; large scores saturate it and overflow in half precision. "
         "Regularise the scores (a small penalty on their square) if it goes on.",
         (("limit", limit), ("at the start", median(context.column(metric).values[:3]))),

@@ -9,7 +9,7 @@ from critictui.health.context import Context
 from critictui.health.latches import Latches
 from critictui.health.lifecycle import Sighting
 from critictui.health.statistics import median
-from critictui.health.words import needs_steps, since
+from critictui.health.words import needs_steps, of_last, since
 from critictui.run.metrics import D_ACC, GRAD_NORM, RESPONSE_LENGTH, SCORE_DIFF
 
 _MAD = 1.4826
@@ -99,11 +99,13 @@ class GradientSpike:
         count, usual = len(self._spikes), level.usual
         severity: Severity = "warning" if count >= settings.count(self.id, "repeats", GRAD_NORM) else "info"
         first = self._spikes[0]
+        step = context.step
         often = f", {count} times since step {first}" if count > 1 else ""
         self.latches.bad(
             context, GRAD_NORM, severity,
             lambda: Sighting(
-                value, limit * usual, first, f"The gradient norm is {value:.3g}, usually {usual:.3g}{often}.",
+                value, limit * usual, first,
+                f"The gradient norm was {value:.3g} at step {step}, usually {usual:.3g}{often}.",
                 "One spike passes; several in a row come before divergence: clip harder or lower the learning rate.",
                 (("usual", usual), ("factor", factor), ("sigmas", sigmas), ("spikes", float(count))),
             ),
@@ -144,7 +146,8 @@ class LengthDrift:
                 context, RESPONSE_LENGTH, "warning",
                 lambda: Sighting(
                     short, usual * (1 + (limit if moved > 0 else -limit)), began,
-                    f"Responses get {way}: {short:.0f} tokens, were {usual:.0f} before step {{since}}.", advice,
+                    f"Responses get {way}: {short:.0f} tokens ({of_last(level.points(10))}), were {usual:.0f} before "
+                    "step {since}.", advice,
                     (("baseline", usual), ("change", moved), ("cusum", cusum.sum), ("limit", level.limit)),
                 ),
             )  # fmt: skip
