@@ -79,6 +79,9 @@ class NotEnoughData:
     """'needs 40 more steps', 'needs a fixed-set score'."""
 
 
+GO_BACK = "go back to the last checkpoint before it"
+"""What a rule advises; who knows the run's checkpoints names the one (`monitor.way_back`)."""
+
 NO_CRITIC = "no metric of a critic is logged"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,7 @@ from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
 from critictui.health.alert import SEVERITIES, Alert, Judgement, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
+from critictui.monitor.way_back import advises_it, with_way_back
 from critictui.run.facts import RunSnapshot, directory_of
 from critictui.run.read_once import read_once
 from critictui.run.text import json_text, sanitise_line
@@ -43,7 +44,11 @@ def judge_once(target: Path, config: Config) -> Judged:
     run_dir = directory_of(run)
     scores = tuple(ResultsFolder(run_dir).poll())
     judged = fixed_scores(usual_scores(scores, run_dir, config))
-    return Judged(run, scores, Judge(config).update(run, judged, time.time()))
+    judgement = Judge(config).update(run, judged, time.time())
+    if advises_it(judgement.alerts):
+        alerts = with_way_back(judgement.alerts, find_checkpoints(run_dir))
+        judgement = replace(judgement, alerts=alerts)
+    return Judged(run, scores, judgement)
 
 
 def check(target: Path, config: Config) -> dict[str, object]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from critictui.config import Config
@@ -17,6 +18,7 @@ from critictui.monitor.guard import Guard
 from critictui.monitor.news import News, news_in
 from critictui.monitor.side import SideFacts
 from critictui.monitor.snapshot import WatchedRun
+from critictui.monitor.way_back import with_way_back
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile
@@ -128,12 +130,14 @@ class Watch:
         found = self._judge.update(self._finished(self.run), self._scores, now)
         fresh = self._log.record(found.alerts, self._judge.judged)
         if self.run.last_change is not None and time.time() - self.run.last_change < _LIVE:
-            self.news.extend(news_in(fresh, found.alerts))
+            told = with_way_back(fresh, self._side.checkpoints)
+            self.news.extend(news_in(told, found.alerts))
         same = state == self._judged and _alike(before, found) and time.monotonic() - self._said_at < _SAY_AGAIN
         self._judged, self._judged_at = state, time.monotonic()
         if same:
             return False
-        self.judgement, self._said_at = found, time.monotonic()
+        alerts = with_way_back(found.alerts, self._side.checkpoints)
+        self.judgement, self._said_at = replace(found, alerts=alerts), time.monotonic()
         return before != self.judgement
 
     def _finished(self, run: RunSnapshot) -> RunSnapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from critictui.health.alert import NotEnoughData, Severity
+from critictui.health.alert import GO_BACK, NotEnoughData, Severity
 from critictui.health.context import RANKING_LOSS, SCORE, Context
 from critictui.health.latches import Latches
 from critictui.health.level import Level
@@ -157,8 +157,7 @@ class ChanceAccuracy:
         usual = self._best if level.baseline is None else level.usual
         was = f"was {usual:.3f} before step {{since}}" if had_learnt else "never was better"
         advice = (
-            "The critic no longer tells teacher from student. Stop, score the last good checkpoint on the fixed set, "
-            "resume from it."
+            f"The critic no longer tells teacher from student. Stop, score the newest checkpoint, and {GO_BACK}."
             if had_learnt
             else "It has not learnt to tell teacher from student: check labels, learning rate, and that the two "
             "responses differ."

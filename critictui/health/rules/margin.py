@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critictui.health.alert import NotEnoughData, Severity
+from critictui.health.alert import GO_BACK, NotEnoughData, Severity
 from critictui.health.context import Context
 from critictui.health.latches import Latches
 from critictui.health.level import Level
@@ -112,7 +112,7 @@ def _sighting(context: Context, level: Level, threshold: float) -> Sighting:
     if threshold / 2 < level.now < level.usual and steps > 10:
         pace = (level.usual - level.now) / steps
         message += f" At this pace it is zero at step {context.step + round(level.now / pace)}."
-    advice = "Score the newest checkpoint on the fixed set; if d_acc fell there too, go back to a checkpoint before it."
+    advice = f"Score the newest checkpoint on the fixed set; if d_acc fell there too, {GO_BACK}."
     return Sighting(level.now, threshold, began, message, advice, level_evidence(context, SCORE_DIFF))
 
 

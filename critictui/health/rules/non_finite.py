@@ -6,16 +6,13 @@ import math
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from critictui.health.alert import NotEnoughData, Severity
+from critictui.health.alert import GO_BACK, NotEnoughData, Severity
 from critictui.health.context import WATCHED, Context
 from critictui.health.latches import Latches
 from critictui.health.lifecycle import Sighting
 from critictui.health.order import importance
 
-_ADVICE = (
-    "Stop the run and go back to the last checkpoint before this step; look at critic/grad_norm and the learning rate "
-    "in the steps before it."
-)
+_ADVICE = f"Stop the run and {GO_BACK}; look at critic/grad_norm and the learning rate in the steps before."
 _MAYBE = "One overflow that the loss scaler skips is harmless; see whether it comes back."
 _WITHIN = 5
 """Rows within which a metric that breaks belongs to the break before it: a NaN spreads in a step or two."""

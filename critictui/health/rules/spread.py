@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from critictui.health.alert import NotEnoughData, Severity
+from critictui.health.alert import GO_BACK, NotEnoughData, Severity
 from critictui.health.context import SCORE, SCORE_MAX, SCORE_MIN, Context
 from critictui.health.latches import Latches
 from critictui.health.level import Level
@@ -78,8 +78,7 @@ class SpreadCollapse:
             threshold,
             began,
             f"{name} fell to {level.now:.3f} ({of_last(level.points(3))}){was}, since step {{since}}.",
-            "The scores no longer tell responses apart: look at the loss and the learning rate; go back to a "
-            "checkpoint before it.",
+            f"The scores no longer tell responses apart: look at the loss and the learning rate; {GO_BACK}.",
             _evidence(level, level.below),
         )
 
