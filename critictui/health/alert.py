@@ -76,12 +76,14 @@ class NotEnoughData:
     rule: str
     metric: str
     needs: str
-    """'needs 40 more steps', 'needs a fixed-set score'."""
+    """'needs 40 more steps', 'score a checkpoint'."""
 
 
 GO_BACK = "go back to the last checkpoint before it"
 """What a rule advises; who knows the run's checkpoints names the one (`monitor.way_back`)."""
 
+SCORE_ONE = "score a checkpoint"
+"""What a rule on fixed-set scores needs: that somebody makes one, by the run's own recipe. Steps bring it none."""
 NO_CRITIC = "no metric of a critic is logged"
 
 

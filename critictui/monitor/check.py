@@ -12,7 +12,7 @@ from typing import cast
 
 from critictui.checkpoint.find import find_checkpoints
 from critictui.config import Config
-from critictui.health.alert import SEVERITIES, Alert, Judgement, plain_number
+from critictui.health.alert import SCORE_ONE, SEVERITIES, Alert, Judgement, plain_number
 from critictui.monitor.fixed_scores import fixed_scores
 from critictui.monitor.way_back import advises_it, with_way_back
 from critictui.run.facts import RunSnapshot, directory_of
@@ -146,7 +146,7 @@ def render_check(report: Mapping[str, object]) -> str:
     if report.get("error"):
         lines.append(f"  !! an error, and no step after it: {_safe(report['error'])}")
     for alert in cast("list[dict[str, object]]", report["alerts"]):
-        until = f", resolved at {alert['resolved_step']}" if alert["state"] == "resolved" else ""
+        until = f" at {alert['resolved_step']}" if alert["state"] == "resolved" else ""
         mark = {"critical": "!!", "warning": "! ", "info": "  "}[str(alert["severity"])]
         lines.append(
             f"  {mark} {alert['severity']} {alert['rule']} ({alert['state']}{until}): {_safe(alert['message'])}"
@@ -155,7 +155,8 @@ def render_check(report: Mapping[str, object]) -> str:
             lines.append(f"       -> {_safe(alert['advice'])}")
     for waiting in cast("list[dict[str, object]]", report.get("waiting", [])):
         subject = " ".join(part for part in (str(waiting["rule"]), _safe(waiting["metric"])) if part)
-        lines.append(f"  not judged yet: {subject + ': ' if subject else ''}{_safe(waiting['needs'])}")
+        needs = f"{SCORE_ONE} (critictui score)" if waiting["needs"] == SCORE_ONE else _safe(waiting["needs"])
+        lines.append(f"  not judged yet: {subject + ': ' if subject else ''}{needs}")
     skipped = cast("list[dict[str, object]]", report["skipped"])
     for s in skipped[:20]:
         counts = (_count(cast("int", s[f"{noun}s"]), noun) for noun in ("record", "byte") if s[f"{noun}s"])

@@ -69,7 +69,7 @@ SCORE_STD = PanelSpec(
     ),
     asides=((names.SCORE_RANGE, "range", "third"),),
     help="Spread of the scores within a batch. Near 0 the critic says the same of everything; a sudden change in "
-    "spread often comes before a collapse. The range, largest minus smallest score, is some times as large: here "
+    "spread often comes before a collapse. The range, largest minus smallest score, is several times as large: here "
     "stands its value, its curve is a chart of its own.",
 )
 MARGIN = PanelSpec(

@@ -115,6 +115,15 @@ def test_what_is_resolved_fails_nothing() -> None:
     assert reached(report, "info")
 
 
+def test_what_is_over_says_so_once(run_dir: Path, write_steps: Write) -> None:
+    write_steps(run_dir, 1, 3)
+    report = check(run_dir, Config())
+    over = {**firing("critical").to_json(), "state": "resolved", "resolved_step": 202752}
+    text = render_check({**report, "alerts": [over]})
+    assert "!! critical margin-collapse (resolved at 202752): it fell" in text
+    assert "resolved, resolved" not in text
+
+
 def test_the_words_are_safe_whatever_the_run_says(
     run_dir: Path, write_steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from critictui.checkpoint.checkpoint import Checkpoint
-from critictui.health.alert import Judgement, NotEnoughData
+from critictui.health.alert import SCORE_ONE, Judgement, NotEnoughData
 from critictui.monitor.snapshot import Snapshot
 from critictui.tui.messages import SnapshotTaken
 
@@ -84,9 +84,7 @@ async def test_a_demo_that_starts_and_a_recording_say_what_they_are(
 async def test_healthy_is_said_so_far_while_rules_wait_for_data(
     showing: Showing, text_of: TextOf, snapshot_with: With
 ) -> None:
-    waiting = tuple(
-        NotEnoughData(rule, "", "needs a fixed-set score") for rule in ("length-bias", "generalisation-gap")
-    )
+    waiting = tuple(NotEnoughData(rule, "", "needs 40 more steps") for rule in ("decline", "drift"))
     async with showing(snapshot_with(judgement=Judgement("healthy", (), waiting))) as pilot:
         said = text_of(pilot.app)
         assert "✓ healthy so far" in said.splitlines()[0]
@@ -100,7 +98,22 @@ async def test_what_no_rule_can_judge_is_said_without_an_empty_name(
 ) -> None:
     hint = NotEnoughData("", "", "no metric of a critic is logged; name them under [aliases]")
     async with showing(snapshot_with(judgement=Judgement("unknown", (), (hint,))), (120, 36)) as pilot:
-        assert "not enough data yet: no metric of a critic is logged" in text_of(pilot.app)
+        said = text_of(pilot.app)
+        assert "not judged: no metric of a critic is logged" in said
+        assert "no verdict: no metric of a critic is logged" in said
+        assert "? no critic" in said.splitlines()[0]
+
+
+async def test_what_a_score_would_tell_is_no_lack_of_data(
+    showing: Showing, text_of: TextOf, snapshot_with: With
+) -> None:
+    rules = tuple(NotEnoughData(rule, "", SCORE_ONE) for rule in ("generalisation-gap", "length-bias"))
+    waiting = (*rules, NotEnoughData("decline", "", "needs 40 more steps"))
+    async with showing(snapshot_with(judgement=Judgement("healthy", (), waiting)), (120, 36)) as pilot:
+        said = text_of(pilot.app)
+        assert "not judged: generalisation-gap, length-bias: score a checkpoint (e)" in said
+        assert "not enough data yet: decline (needs 40 more steps)" in said
+        assert "1 rule waits for data" in said
 
 
 async def test_a_log_that_ends_in_an_error_is_quoted_and_its_text_is_no_code(

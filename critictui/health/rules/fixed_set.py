@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critictui.health.alert import Alert, FixedScore, NotEnoughData, Severity
+from critictui.health.alert import SCORE_ONE, Alert, FixedScore, NotEnoughData, Severity
 from critictui.health.settings import Settings
 from critictui.health.statistics import wilson
 from critictui.run.facts import RunSnapshot
@@ -24,8 +24,8 @@ def scored(
         alerts.extend(_over([_gap(run, score, settings) for score in members], members))
         alerts.extend(_over([_bias(run, score, settings) for score in members], members))
     waiting = [] if scores or run.metric(D_ACC) is None else [
-        NotEnoughData("generalisation-gap", D_ACC, "needs a fixed-set score by the run's own recipe"),
-        NotEnoughData("length-bias", "", "needs a fixed-set score by the run's own recipe"),
+        NotEnoughData("generalisation-gap", D_ACC, SCORE_ONE),
+        NotEnoughData("length-bias", "", SCORE_ONE),
     ]  # fmt: skip
     return alerts, waiting
 

@@ -10,7 +10,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from critictui.health.alert import NO_CRITIC, Alert
+from critictui.health.alert import NO_CRITIC, SCORE_ONE, Alert
 from critictui.monitor.snapshot import WatchedRun
 from critictui.tui import words
 from critictui.tui.glyphs import UNICODE, Glyphs
@@ -84,8 +84,8 @@ def health_lines(watched: WatchedRun, width: int, glyphs: Glyphs) -> list[Health
         head = f"{glyphs.severity('critical')} an error, and no step after it: "
         said = joined((head, STYLES["critical"]), watched.run.error)
         lines = [HealthLine(c) for c in _wrapped(said, width, 2)] + lines
-    if watched.judgement.waiting:
-        lines += [HealthLine(c) for c in _wrapped(_waiting(watched, glyphs), width, 2)]
+    for text in _waiting(watched):
+        lines += [HealthLine(c) for c in _wrapped(plain(f"{glyphs.pending} {text}", "$foreground-muted"), width, 2)]
     return lines
 
 
@@ -110,7 +110,7 @@ def _alert_lines(alert: Alert, quiet: str, width: int, glyphs: Glyphs) -> list[H
 
 def _calm(watched: WatchedRun, glyphs: Glyphs) -> Content:
     if watched.judgement.verdict == "healthy":
-        n = len({item.rule for item in watched.judgement.waiting if item.rule})
+        n = len({item.rule for item in watched.judgement.waiting if item.rule and item.needs != SCORE_ONE})
         wait = f", {words.count(n, 'rule')} {'waits' if n == 1 else 'wait'} for data" if n else ""
         said = f"healthy{' so far' if n else ''}: no rule has anything to say{wait}"
         return plain(f"{glyphs.healthy} {said}", STYLES["healthy"])
@@ -122,15 +122,17 @@ def _calm(watched: WatchedRun, glyphs: Glyphs) -> Content:
     return plain(f"{glyphs.severity(watched.judgement.verdict)} {watched.judgement.verdict}", "bold")
 
 
-def _waiting(watched: WatchedRun, glyphs: Glyphs) -> Content:
+def _waiting(watched: WatchedRun) -> list[str]:
+    """What was not judged, and what would help: more steps, or something that the reader can do."""
     by_need: dict[str, list[str]] = {}
     for item in watched.judgement.waiting:
-        rules = by_need.setdefault(item.needs, [])
-        if item.rule not in rules:
-            rules.append(item.rule)
-    named = {needs: ", ".join(rule for rule in rules if rule) for needs, rules in by_need.items()}
-    said = [f"{rules} ({needs})" if rules else needs for needs, rules in named.items()]
-    return plain(f"{glyphs.pending} not enough data yet: {'; '.join(said)}", "$foreground-muted")
+        by_need.setdefault(item.needs, []).append(item.rule)
+    named = {needs: ", ".join(dict.fromkeys(rule for rule in rules if rule)) for needs, rules in by_need.items()}
+    to_do = [f"{rules}: {needs} (e)" for needs, rules in named.items() if needs == SCORE_ONE]
+    to_do += [needs for needs, rules in named.items() if not rules]
+    steps = [f"{rules} ({needs})" for needs, rules in named.items() if rules and needs != SCORE_ONE]
+    later = [f"not enough data yet: {'; '.join(steps)}"] if steps else []
+    return [*(f"not judged: {text}" for text in to_do), *later]
 
 
 def _wrapped(content: Content, width: int, indent: int) -> list[Content]:
