@@ -384,8 +384,9 @@ def report(target: Path, output: Path, config_file: Path | None) -> None:
     from critictui.monitor.check import judge_once
     from critictui.reports.page import write_page
 
-    judged = judge_once(target, _settings(_run_at(target), config_file))
-    charts = write_page(output, judged.run, judged.scores, judged.judgement)
+    config = _settings(_run_at(target), config_file)
+    judged = judge_once(target, config)
+    charts = write_page(output, judged.run, judged.scores, judged.judgement, config)
     click.echo(f"{output}: {judged.judgement.verdict}, {charts} charts, {len(judged.scores)} scores")
 
 

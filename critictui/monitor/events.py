@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from critictui.monitor.news import said_of
 from critictui.monitor.snapshot import Snapshot, WatchedRun
+from critictui.scoring.usual_scores import set_and_recipe
 
 
 def events_between(before: Snapshot | None, after: Snapshot) -> list[str]:
@@ -44,11 +45,13 @@ def _of_run(before: WatchedRun | None, after: WatchedRun) -> list[str]:
             where = f"step {checkpoint.step}" if checkpoint.step is not None else checkpoint.path.name
             events.append(f"checkpoint {where} {checkpoint.state}{reason}")
     scored = {s.path for s in before.scores} if before is not None else set()
+    own = {id(score) for score in after.own_scores}
     for score in after.scores:
         if score.path not in scored:
             low, high = score.interval
+            which = "" if id(score) in own else f", of another set or recipe ({set_and_recipe(score)})"
             events.append(
-                f"score of step {score.step}: d_acc {score.d_acc:.3f} ({low:.3f}-{high:.3f}), "
-                f"margin {score.score_diff:.3f}, {score.pairs} pairs"
+                f"score of step {score.step}{which}: d_acc {score.d_acc:.3f} ({low:.3f}-{high:.3f}), "
+                f"margin {score.score_diff:.3f}, {score.counted} pairs"
             )
     return events

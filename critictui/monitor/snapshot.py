@@ -42,7 +42,9 @@ class WatchedRun:
     """Newest step first."""
     audits: Mapping[Path, Audit] | None = None
     scores: tuple[ScoreResult, ...] = ()
-    """Oldest step first."""
+    """Oldest step first: those of another set or recipe too."""
+    own_scores: tuple[ScoreResult, ...] = ()
+    """Those among them by the run's own recipe on its usual set (`usual_scores`): what is judged and drawn."""
     acknowledged: frozenset[str] = frozenset()
     """Keys of alerts that the user acknowledged or snoozed."""
     snoozed: Mapping[str, float] = field(default_factory=dict)

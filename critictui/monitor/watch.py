@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from critictui.config import Config
 from critictui.health.alert import FixedScore, Judgement
@@ -25,6 +26,9 @@ from critictui.run.grouping import FoundFile
 from critictui.run.reader import RunReader
 from critictui.run.source import Budget
 from critictui.scoring.usual_scores import usual_scores
+
+if TYPE_CHECKING:
+    from critictui.scoring.result import ScoreResult
 
 _JUDGE_AGAIN = 5.0
 _SAY_AGAIN = 60.0
@@ -71,6 +75,7 @@ class Watch:
         self._said_at = 0.0
         self._partial: tuple[tuple[int, int], float] | None = None
         self._side = SideFacts()
+        self._own: tuple[ScoreResult, ...] = ()
         self._scores: tuple[FixedScore, ...] = ()
 
     @property
@@ -104,8 +109,8 @@ class Watch:
         if before is None or (self.run is not None and before.last_change != self.run.last_change):
             self._clock.something_changed()
         if side is not self._side:
-            judged = usual_scores(side.scores, self.run_dir, self._config)
-            self._side, self._scores, changed = side, fixed_scores(judged), True
+            self._own = tuple(usual_scores(side.scores, self.run_dir, self._config))
+            self._side, self._scores, changed = side, fixed_scores(self._own), True
         if not judging:
             return changed
         failures = self.guard.failures
@@ -175,6 +180,7 @@ class Watch:
             checkpoints=self._side.checkpoints,
             audits=dict(self._side.audits),
             scores=self._side.scores,
+            own_scores=self._own,
             acknowledged=quiet,
             snoozed=self._log.snoozed(quiet),
         )

@@ -5,6 +5,7 @@ Runs go in, the first of them being what the others are held against; a Comparis
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from critictui.scoring.result import TEMPLATE, TOKENIZER, ScoreResult, step_or_f
 from critictui.scoring.results import ResultsFolder
 from critictui.scoring.rows import read_rows
 from critictui.scoring.statistics import PairedComparison, compare_paired, pairs_of
+from critictui.scoring.usual_scores import set_and_recipe, usual_scores
 
 WINDOW = 20
 """Points up to the common step that a number is the mean of: one step's batch says little."""
@@ -53,7 +55,9 @@ class Side:
     levels: Mapping[str, Level]
     """By canonical name."""
     scores: tuple[ScoreResult, ...]
-    """Oldest step first."""
+    """Oldest step first: those of another set or recipe too."""
+    own_scores: tuple[ScoreResult, ...]
+    """Those among them by the run's own recipe on its usual set."""
     settings: TrainingConfig | None
 
     @property
@@ -63,8 +67,8 @@ class Side:
 
     @property
     def newest(self) -> ScoreResult | None:
-        """Its score of the newest step."""
-        return self.scores[-1] if self.scores else None
+        """Its own score of the newest step."""
+        return self.own_scores[-1] if self.own_scores else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,8 @@ class OnTheSet:
     steps: tuple[int | None, int | None] = (None, None)
     found: PairedComparison | None = None
     reason: str = ""
+    on: str = ""
+    """Set and recipe, where they are not both runs' own."""
     unlike: tuple[str, ...] = ()
     """What beside the weights is not the same: tokenizer, chat template, precision."""
 
@@ -100,16 +106,7 @@ def compare(targets: Sequence[Path], config: Config) -> Comparison:
     steps = [run.step for run in runs]
     known = [step for step in steps if step is not None]
     common = min(known) if len(known) == len(steps) else None
-    sides = tuple(
-        Side(
-            letter=chr(ord("A") + number),
-            run=run,
-            levels=_levels(run, common),
-            scores=tuple(sorted(ResultsFolder(directory_of(run)).poll(), key=step_or_first)),
-            settings=find_training_config(directory_of(run)),
-        )
-        for number, run in enumerate(runs)
-    )
+    sides = tuple(_side(chr(ord("A") + number), run, common, config) for number, run in enumerate(runs))
     return Comparison(common, sides, tuple(_on_the_set(side, sides[0]) for side in sides[1:]), _differs(sides))
 
 
@@ -117,6 +114,13 @@ def _read(target: Path, config: Config) -> RunSnapshot:
     run = read_once(target, config)
     refuse_empty(target, run)
     return run
+
+
+def _side(letter: str, run: RunSnapshot, common: int | None, config: Config) -> Side:
+    run_dir = directory_of(run)
+    scores = tuple(sorted(ResultsFolder(run_dir).poll(), key=step_or_first))
+    own = tuple(usual_scores(scores, run_dir, config))
+    return Side(letter, run, _levels(run, common), scores, own, find_training_config(run_dir))
 
 
 def _levels(run: RunSnapshot, step: int | None) -> dict[str, Level]:
@@ -134,25 +138,29 @@ def _level(series: Series, step: int | None) -> Level | None:
 
 
 def _on_the_set(side: Side, first: Side) -> OnTheSet:
-    """By the newest step that each has on a set and by a recipe that both have; the run's newest such score decides."""
+    """By the newest step that each has on a set and by a recipe that both have: the runs' own, else one that is one's
+    own, else any; among those the run's newest score decides.
+    """
     letters = (side.letter, first.letter)
     theirs: dict[tuple[str, str], list[ScoreResult]] = {}
     for score in first.scores:
         theirs.setdefault(_set_and_recipe(score), []).append(score)
+    own = Counter(key for run in (side, first) for key in {_set_and_recipe(score) for score in run.own_scores})
     ours = [score for score in reversed(side.scores) if _set_and_recipe(score) in theirs]
     if not ours:
         return OnTheSet(letters, reason=_why_not(side, first))
-    this = ours[0]
-    alike = theirs[_set_and_recipe(this)]
+    this = max(ours, key=lambda score: own[_set_and_recipe(score)])  # the first of the largest: the newest
+    key = _set_and_recipe(this)
+    alike, on = theirs[key], "" if own[key] == 2 else set_and_recipe(this)
     other = next((score for score in reversed(alike) if score.series == this.series), alike[-1])
     steps, unlike = (this.step, other.step), _unlike(this, other)
     try:
         found = compare_paired(pairs_of(read_rows(this)), pairs_of(read_rows(other)), recipe_from(this.recipe).ties)
     except ScoringError as error:
-        return OnTheSet(letters, steps, reason=str(error))
+        return OnTheSet(letters, steps, reason=str(error), on=on)
     if not found.pairs:
-        return OnTheSet(letters, steps, reason="they share no pair")
-    return OnTheSet(letters, steps, found, unlike=unlike)
+        return OnTheSet(letters, steps, reason="they share no pair", on=on)
+    return OnTheSet(letters, steps, found, on=on, unlike=unlike)
 
 
 def _set_and_recipe(score: ScoreResult) -> tuple[str, str]:

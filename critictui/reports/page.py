@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from critictui import __version__
+from critictui.config import Config
 from critictui.health.alert import Judgement
 from critictui.reports.export import said_of_losses
 from critictui.reports.pictures import Picture, PictureError, main_picture, tag_picture
@@ -30,6 +31,7 @@ from critictui.scoring.pairs import Pair, pairs_of_rows
 from critictui.scoring.recipe import ScoringError, preset_name, recipe_from
 from critictui.scoring.result import ScoreResult, step_or_first
 from critictui.scoring.rows import read_rows
+from critictui.scoring.usual_scores import usual_scores
 
 OTHERS = 8
 """Charts beside the main ones."""
@@ -62,26 +64,40 @@ class _ScoreLine:
     score: ScoreResult
     step: str
     recipe: str
+    own: bool
+    """Whether it is by the run's own recipe on its usual set."""
     against: str
     warnings: tuple[str, ...]
 
 
-def write_page(output: Path, run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement) -> int:
-    """Write the page; returns its charts. Raises RunError, PictureError, WriteError."""
+def write_page(
+    output: Path, run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement, config: Config
+) -> int:
+    """Write the page; returns its charts. Raises RunError, PictureError, WriteError.
+
+    scores: all of the run's. On charts, and with their pairs, are its own alone (`usual_scores`).
+    """
     refuse_empty(run.path, run)
-    pictures = _pictures(run, scores, judgement)
-    text = page(run, scores, judgement, pictures)
+    own = usual_scores(sorted(scores, key=step_or_first), directory_of(run), config)
+    pictures = _pictures(run, own, judgement)
+    text = page(run, scores, own, judgement, pictures)
     with renamed(output) as part:
         part.write_text(text, encoding="utf-8", errors="replace")
     return len(pictures)
 
 
 def page(
-    run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgement, pictures: Sequence[Picture] = ()
+    run: RunSnapshot,
+    scores: Sequence[ScoreResult],
+    own: Sequence[ScoreResult],
+    judgement: Judgement,
+    pictures: Sequence[Picture] = (),
 ) -> str:
-    """The page's HTML. Raises PictureError without Jinja."""
-    scores = Comparisons().of(tuple(sorted(scores, key=step_or_first)))
-    pairs, unread = _pairs(scores)
+    """The page's HTML. own: those among the scores that are the run's own, oldest first. Raises PictureError without
+    Jinja.
+    """
+    lines = _score_lines(Comparisons().of(tuple(sorted(scores, key=step_or_first))), own)
+    pairs, unread = _pairs(own)
     tags = sorted(run.series)
     text: str = _template().render(
         version=__version__,
@@ -92,9 +108,9 @@ def page(
         judgement=judgement,
         verdict=_VERDICTS[judgement.verdict],
         pictures=pictures,
-        lines=_score_lines(scores),
+        lines=lines,
         pairs=pairs,
-        pairs_of=_step_words(scores[-1]) if scores else "",
+        pairs_of=_step_words(own[-1]) if own else "",
         unread=unread,
         settings=_settings(run),
         metrics=[_metric(run.series[tag]) for tag in tags[:MOST_METRICS]],
@@ -140,10 +156,13 @@ def _pictures(run: RunSnapshot, scores: Sequence[ScoreResult], judgement: Judgem
     ]
 
 
-def _score_lines(scores: Sequence[ScoreResult]) -> list[_ScoreLine]:
+def _score_lines(scores: Sequence[ScoreResult], own: Sequence[ScoreResult]) -> list[_ScoreLine]:
     """Newest first, each against the one before it on the same pairs."""
+    series = {score.series for score in own}
     return [
-        _ScoreLine(score, _step_words(score), _recipe(score), comparison_words(score), score.warnings)
+        _ScoreLine(
+            score, _step_words(score), _recipe(score), score.series in series, comparison_words(score), score.warnings
+        )
         for score in reversed(scores)
     ]
 

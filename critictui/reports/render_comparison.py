@@ -69,7 +69,7 @@ def _on_the_set_json(one: OnTheSet, sides: Sequence[Side]) -> dict[str, object]:
     if one.found is None:
         return {**base, "not_compared": one.reason}
     values = {name: _json_value(value) for name, value in one.found.to_dict().items()}
-    return {**base, "unlike": list(one.unlike), **values}
+    return {**base, "on": json_text(one.on), "unlike": list(one.unlike), **values}
 
 
 def _json_value(value: object) -> object:
@@ -96,7 +96,7 @@ def comparison_text(comparison: Comparison) -> str:
     ]
     at = "a run has no step yet: the newest numbers" if comparison.step is None else f"at step {comparison.step}"
     lines = [f"{at}, the mean of the last {WINDOW} points:", *_table(head, rows), ""]
-    lines += ["on the fixed set:", *(f"  {side.letter}  {_score_words(side.newest)}" for side in sides)]
+    lines += ["on the fixed set:", *(f"  {side.letter}  {_score_words(side)}" for side in sides)]
     lines += [f"  {_on_the_set_words(one)}" for one in comparison.on_the_set]
     if comparison.differs:
         lines += ["", "set differently:"]
@@ -105,9 +105,12 @@ def comparison_text(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _score_words(score: ScoreResult | None) -> str:
+def _score_words(side: Side) -> str:
+    score = side.newest
     if score is None:
-        return "not scored"
+        others = len(side.scores)
+        more = f" on its own set by its own recipe; it has {others} other score{'' if others == 1 else 's'}"
+        return f"not scored{more if others else ''}"
     low, high = score.interval
     step = "step ?" if score.step is None else f"step {score.step}"
     said = f"{step}: d_acc {score.d_acc:.1%} ({low:.1%} to {high:.1%}), margin {score.score_diff:z.3f}"
@@ -123,8 +126,9 @@ def _on_the_set_words(one: OnTheSet) -> str:
         found.d_acc_difference, found.d_acc_difference_ci, found.p_value, found.pairs, found.prompts
     )
     verdict = "a real difference" if found.p_value <= LEVEL else "no difference that could be told from chance"
+    on = f" on {_safe(one.on)}" if one.on else ""
     unlike = f" (not the same {', '.join(one.unlike)})" if one.unlike else ""
-    return f"{this} (step {one.steps[0]}) against {other} (step {one.steps[1]}): {said}: {verdict}{unlike}"
+    return f"{this} (step {one.steps[0]}) against {other} (step {one.steps[1]}){on}: {said}: {verdict}{unlike}"
 
 
 def _setting(value: object) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from critictui.config import Config
@@ -36,6 +37,16 @@ def usual_scores(results: Sequence[ScoreResult], run_dir: Path, config: Config) 
     made = [result for result in results if recipe_from(result.recipe) in own[result.checkpoint]]
     usual = _usual_set(made, run_dir, config)
     return [result for result in made if result.fixed_set.sha256 == usual]
+
+
+def set_and_recipe(result: ScoreResult) -> str:
+    """`fixed_set.jsonl, gad-fork`: what a score is named by where it is not the run's own. A recipe without a name has
+    the first digits of its hash.
+    """
+    from critictui.scoring.recipe import preset_name, recipe_from
+
+    recipe = replace(recipe_from(result.recipe), dtype="auto")
+    return f"{PurePath(result.fixed_set.path).name}, {preset_name(recipe) or f'recipe {recipe.id[:6]}'}"
 
 
 def _recipes(config: Config, checkpoint: Path) -> list[Recipe]:

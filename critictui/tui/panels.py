@@ -150,9 +150,11 @@ def threshold_line(alert: Alert) -> Reference | None:
 
 
 def fixed_points(main: WatchedRun, value: str) -> tuple[Point, ...]:
-    """Fixed-set scores as points with intervals; they are never joined by a line."""
+    """The run's own scores as points with intervals; they are never joined by a line. Another set or recipe is no
+    point of the same curve.
+    """
     points = []
-    for score in main.scores:
+    for score in main.own_scores:
         if score.step is None or not value:
             continue
         if value == "d_acc":

@@ -93,12 +93,36 @@ def test_scores_of_the_same_set_and_recipe_are_compared_pair_by_pair(tmp_path: P
     assert better.found.d_acc_difference == pytest.approx(0.2)
     assert (better.found.gained, better.found.lost) == (20, 0)
     text = comparison_text(found)
-    assert "B (step 5) against A (step 5): d_acc +20.0 points" in text
+    assert "B (step 5) against A (step 5) on fixed.jsonl, gad-fork: d_acc +20.0 points" in text
     assert text.count("a real difference") == 1
     assert same.found is not None
     assert same.found.p_value > 0.05
     assert "no difference that could be told from chance" in text
     assert "B  step 9: d_acc 10.0%" in text
+
+
+def test_a_run_is_known_by_its_own_scores_and_others_are_named(tmp_path: Path) -> None:
+    first, second = (log(tmp_path, name, [0.6] * 5) for name in ("first", "second"))
+    for run in (first, second):
+        score(run, 3, 70)
+        score(run, 4, 80)
+        score(run, 5, 20, pooling="last")  # somebody tried another recipe at the newest step
+    found = of(first, second)
+    assert [side.newest.step if side.newest is not None else None for side in found.sides] == [4, 4]
+    (one,) = found.on_the_set
+    assert (one.steps, one.on) == ((4, 4), "")
+    text = comparison_text(found)
+    assert "A  step 4: d_acc 80.0%" in text
+    assert "20.0%" not in text
+
+    trial = log(tmp_path, "trial", [0.6] * 5)
+    score(trial, 5, 30, pooling="last")
+    found = of(first, trial)
+    assert found.sides[1].newest is None
+    text = comparison_text(found)
+    assert "B  not scored on its own set by its own recipe; it has 1 other score\n" in text
+    assert "B (step 5) against A (step 5) on fixed.jsonl, recipe " in text
+    assert comparison_json(found)["fixed_set"][0]["on"].startswith("fixed.jsonl, recipe ")  # type: ignore[index]
 
 
 def test_scores_that_are_not_alike_are_not_compared_and_the_reason_is_said(tmp_path: Path) -> None:

@@ -133,7 +133,14 @@ def test_scores_stand_in_a_table_and_on_the_charts(demo_copy: Callable[..., Path
     prompts = [" ".join(row["prompt"].split()) for row in rows if isinstance(row.get("prompt"), str)]
     assert any(prompt in read.text for prompt in prompts)
     judged = judge_once(run, Config())
-    shuffled = Read(write_up(judged.run, judged.scores[::-1], judged.judgement))
+    tried = CliRunner().invoke(
+        cli, ["score", str(run), "--fixed-set", str(fixed), "--device", "cpu", "--recipe", "gad", "--json"]
+    )
+    assert tried.exit_code == 0, tried.output
+    more = made(run, tmp_path / "more.html").text
+    assert more.count("other: gad, ") == 1
+    assert "other: gad-fork" not in more
+    shuffled = Read(write_up(judged.run, judged.scores[::-1], judged.scores, judged.judgement))
     assert f"Pairs with the smallest margin, step {steps[1]}" in shuffled.text
 
 

@@ -146,7 +146,7 @@ def make_watched(run: RunSnapshot | None = None, alerts: tuple[Alert, ...] | Non
         make_checkpoint(250, "deleted", "only the directory is left", 0),
     )
     scores = (make_score(250, 0.72), make_score(300, 0.741), make_score(310, 0.458))
-    return WatchedRun(run or make_run(), Judgement(verdict, alerts, waiting), checkpoints, None, scores)
+    return WatchedRun(run or make_run(), Judgement(verdict, alerts, waiting), checkpoints, None, scores, scores)
 
 
 def make_snapshot(*watched: WatchedRun, rows: int = 1, version: int = 1) -> Snapshot:

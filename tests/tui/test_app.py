@@ -264,7 +264,9 @@ async def test_a_run_without_critic_metrics_shows_what_it_has(showing: Showing, 
 
 
 async def test_an_empty_run_waits_in_words(showing: Showing, snapshot_with: Made, text_of: TextOf) -> None:
-    empty = snapshot_with(series={}, metrics={}, step=None, state="empty", last_change=None, checkpoints=(), scores=())
+    empty = snapshot_with(
+        series={}, metrics={}, step=None, state="empty", last_change=None, checkpoints=(), scores=(), own_scores=()
+    )
     async with showing(empty) as pilot:
         assert "no step yet" in text_of(app_of(pilot))
         assert "waiting for data" in text_of(app_of(pilot))
@@ -362,7 +364,9 @@ async def test_values_that_are_no_numbers_are_survived_everywhere(
     scores = tuple(
         dataclasses.replace(s, d_acc=math.nan, d_acc_ci=(math.nan, math.inf)) for s in case.watched[0].scores
     )
-    bad = snapshot_with(pace=math.nan, last_change=1e300, step=2**63 - 1, judgement=judgement, scores=scores)
+    bad = snapshot_with(
+        pace=math.nan, last_change=1e300, step=2**63 - 1, judgement=judgement, scores=scores, own_scores=scores
+    )
     async with showing(bad) as pilot:
         for key in ("1", "escape", "2", "escape", "a", "escape", "c", "i", "r", "m"):
             await pilot.press(key)

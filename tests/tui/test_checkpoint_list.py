@@ -40,7 +40,7 @@ def test_equal_steps_of_different_folders_and_names_stand_in_one_column(snapshot
         checkpoint("fsdp1/global_step_100/critic", 100), checkpoint("fsdp2/global_step_100/critic", 100),
         checkpoint("fsdp1/global_step_50/critic", 50), checkpoint("merged_by_verl", None),
     )  # fmt: skip
-    lines = lines_of(snapshot_with(checkpoints=found, scores=()).watched[0])
+    lines = lines_of(snapshot_with(checkpoints=found, scores=(), own_scores=()).watched[0])
     assert [line.split()[:2] for line in lines] == [
         ["100", "fsdp1"], ["100", "fsdp2"], ["50", "fsdp1"], ["–", "merged_by_verl"]
     ]  # fmt: skip
@@ -58,11 +58,24 @@ def test_a_score_belongs_to_the_checkpoint_that_was_scored_and_not_to_another_of
     one, two = checkpoint("fsdp1/global_step_100/critic", 100), checkpoint("fsdp2/global_step_100/critic", 100)
     watched = snapshot_with(checkpoints=(one, two)).watched[0]
     score = dataclasses.replace(watched.scores[0], step=100, checkpoint=str(one.path))
-    watched = dataclasses.replace(watched, scores=(score,))
+    watched = dataclasses.replace(watched, scores=(score,), own_scores=(score,))
     assert scores_of(watched, one) == [score]
     assert scores_of(watched, two) == []
-    moved = dataclasses.replace(watched, scores=(dataclasses.replace(score, checkpoint="/elsewhere"),))
+    elsewhere = (dataclasses.replace(score, checkpoint="/elsewhere"),)
+    moved = dataclasses.replace(watched, scores=elsewhere, own_scores=elsewhere)
     assert len(scores_of(moved, two)) == 1
+
+
+def test_the_score_in_the_list_is_the_runs_own_and_others_are_counted(snapshot_with: With) -> None:
+    found = checkpoint("global_step_100/critic", 100)
+    watched = snapshot_with(checkpoints=(found,)).watched[0]
+    own = dataclasses.replace(watched.scores[0], step=100, checkpoint=str(found.path), d_acc=0.75)
+    trial = dataclasses.replace(own, d_acc=0.6, recipe={"pooling": "last"})
+    (line,) = lines_of(dataclasses.replace(watched, scores=(own, trial), own_scores=(own,)))
+    assert "scored 0.750" in line
+    (line,) = lines_of(dataclasses.replace(watched, scores=(trial,), own_scores=()), 120)
+    assert "0.600" not in line
+    assert "not scored on the run's own set by its own recipe; 1 other score" in line
 
 
 def test_a_damaged_checkpoint_is_in_doubt_and_the_reason_comes_without_its_path(snapshot_with: With) -> None:

@@ -166,3 +166,12 @@ def _with_run(snapshot: Snapshot, **changes: object) -> Snapshot:
     main = snapshot.watched[0]
     run = dataclasses.replace(main.run, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(snapshot, watched=(dataclasses.replace(main, run=run),))
+
+
+def test_only_the_runs_own_scores_are_points_of_its_curve(case_snapshot: Snapshot) -> None:
+    main = case_snapshot.watched[0]
+    trial = dataclasses.replace(main.scores[-1], d_acc=0.251, recipe={"pooling": "last"})
+    main = dataclasses.replace(main, scores=(*main.scores, trial))
+    data = spec_panel(dataclasses.replace(case_snapshot, watched=(main,)), D_ACC).data
+    assert [point.value for point in data.points] == [score.d_acc for score in main.own_scores]
+    assert 0.251 not in [point.value for point in data.points]

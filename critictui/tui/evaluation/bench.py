@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from critictui.errors import InputError
 from critictui.scoring.client import Patience, run_job
 from critictui.scoring.jobs import Failed, Finished, Job, JobMessage, Progress
+from critictui.scoring.usual_scores import usual_scores
 from critictui.tui.evaluation.early import EarlyWorker
 from critictui.tui.evaluation.plan import run_dir_of
 from critictui.tui.evaluation.threads import in_thread
@@ -197,7 +198,8 @@ class Bench:
         if not more and len(saved) == len(main.scores):
             return snapshot
         scores = sorted([*saved, *more], key=lambda s: -1 if s.step is None else s.step)
-        watched = (replace(main, scores=tuple(scores)), *snapshot.watched[1:])
+        own = tuple(usual_scores(scores, run_dir, self._app.config))
+        watched = (replace(main, scores=tuple(scores), own_scores=own), *snapshot.watched[1:])
         return replace(snapshot, watched=watched)
 
     def _start(self, task: Task) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 from textual.content import Content
 
 from critictui.durations import duration
 from critictui.scoring.comparison import compared, number_in, p_words, pair_in, points
-from critictui.scoring.recipe import ScoringError, preset_name, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.summary import in_words
+from critictui.scoring.usual_scores import set_and_recipe
 from critictui.tui import words
 from critictui.tui.glyphs import Glyphs
 from critictui.tui.text import lines, plain
@@ -37,8 +35,11 @@ def heading(width: int) -> Content:
     return cells([(plain(h, "$foreground-muted"), w, "left") for h, w in zip(HEADINGS, sizes, strict=True)])
 
 
-def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
-    """One score as a row."""
+def score_line(score: ScoreResult, width: int, glyphs: Glyphs, *, own: bool = True) -> Content:
+    """One score as a row. own: by the run's own recipe on its own set; if not, that is said at every width."""
+    sizes = columns(width)
+    name = set_and_recipe(score) if own else f"other: {set_and_recipe(score)}"
+    unsaved = "not saved" if score.path is None else name
     low, high = score.interval
     chance = low <= 0.5 <= high
     style = "$text-error" if high < 0.5 else "$text-warning" if chance else "$text-success"
@@ -50,21 +51,11 @@ def score_line(score: ScoreResult, width: int, glyphs: Glyphs) -> Content:
         plain(str(score.step) if score.step is not None else "-", "bold"),
         plain(d_acc, style),
         plain(margin),
-        _against(score),
+        _against(score) if own or sizes[-1] else plain(name, "$text-warning"),
         plain(f"{score.counted:,}"),
-        plain("not saved" if score.path is None else set_and_recipe(score), "$foreground-muted"),
+        plain(unsaved, "$foreground-muted" if own else "$text-warning"),
     ]
-    return cells([(part, size, "left") for part, size in zip(parts, columns(width), strict=True)])
-
-
-def set_and_recipe(score: ScoreResult) -> str:
-    """`fixed_set.jsonl, gad-fork`: the set's file and the recipe's name, where it has one."""
-    try:
-        recipe = recipe_from(score.recipe)
-    except ScoringError:
-        return Path(score.fixed_set.path).name
-    name = preset_name(replace(recipe, dtype="auto")) or "own recipe"
-    return f"{Path(score.fixed_set.path).name}, {name}"
+    return cells([(part, size, "left") for part, size in zip(parts, sizes, strict=True)])
 
 
 def _against(score: ScoreResult) -> Content:

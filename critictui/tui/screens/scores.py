@@ -32,7 +32,8 @@ class ScoresScreen(RunScreen):
     HELP = (
         "Scores on the fixed set, newest step first. d_acc with half its 95 % interval; 'against' compares with the "
         "checkpoint scored before it, prompt by prompt: p says how often chance alone would differ as much. "
-        "Scores of another set or recipe are never compared. Enter lists the pairs of a score."
+        "'other' is a score of another set or recipe than the run's own: nobody judges it, and it is on no chart. "
+        "Scores of different sets or recipes are never compared. Enter lists the pairs of a score."
     )
     BINDINGS: ClassVar[list[BindingType]] = []
     AUTO_FOCUS = "#scores"
@@ -44,6 +45,7 @@ class ScoresScreen(RunScreen):
         super().__init__()
         self._wanted = checkpoint
         self._scores: list[ScoreResult] = []
+        self._own: set[int] = set()
         self._rows: dict[int, tuple[ResponseRow, ...]] = {}
 
     def compose_body(self) -> ComposeResult:
@@ -70,6 +72,7 @@ class ScoresScreen(RunScreen):
         kept = bench.unsaved.kept if bench is not None and bench.unsaved is not None else ()
         before = self._chosen()
         self._scores = history(snapshot.main.scores)
+        self._own = {id(score) for score in snapshot.main.own_scores}
         self._rows = {id(k.result): k.rows for k in kept}
         panel = self.query_one("#scores", ScoreRows)
         panel.show(self._line, max(len(self._scores), 1), index=self._index_of(before))
@@ -87,7 +90,8 @@ class ScoresScreen(RunScreen):
 
     def _line(self, index: int, width: int) -> Content:
         if index < len(self._scores):
-            return score_line(self._scores[index], width, self.shell.glyphs)
+            score = self._scores[index]
+            return score_line(score, width, self.shell.glyphs, own=id(score) in self._own)
         return plain("nothing is scored yet: e scores the newest checkpoint", "$foreground-muted")
 
     def _chosen(self) -> ScoreResult | None:

@@ -41,7 +41,7 @@ class CheckpointPanel(Rows):
         "Every checkpoint of this run, newest first. 'complete' means that all shards are whole archives and the "
         "trainer says it has finished writing; anything else gets no score, and the reason stands beside it. 'in "
         "doubt' is whole on disk, but holds what no score could be believed of. The "
-        "score is d_acc on the fixed set, with half its 95 % interval."
+        "score is d_acc on the run's own fixed set by its own recipe, with half its 95 % interval."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Open", id="checkpoints.open"),
@@ -167,7 +167,7 @@ def problems_of(audit: Audit | None) -> list[tuple[str, str]]:
 
 
 def scores_of(watched: WatchedRun, checkpoint: Checkpoint) -> list[ScoreResult]:
-    """The scores of one checkpoint: by path, or by step where the run was moved since."""
+    """All scores of one checkpoint, by whatever set and recipe: by path, or by step where the run was moved since."""
     path = str(checkpoint.path)
     same = [s for s in watched.scores if s.checkpoint == path]
     if same or checkpoint.step is None:
@@ -177,11 +177,15 @@ def scores_of(watched: WatchedRun, checkpoint: Checkpoint) -> list[ScoreResult]:
 
 
 def score_words(watched: WatchedRun, checkpoint: Checkpoint, glyphs: Glyphs) -> Content:
-    """`scored 0.741 ± 0.040`, or that it is not."""
+    """`scored 0.741 ± 0.040`, the newest of the run's own scores; or that there is none, but others."""
     scores = scores_of(watched, checkpoint)
-    if not scores:
-        return plain("not scored" if checkpoint.state == "complete" else "", "$foreground-muted")
-    score = scores[-1]
+    own = {id(score) for score in watched.own_scores}
+    mine = [score for score in scores if id(score) in own]
+    if not mine:
+        others = f"not scored on the run's own set by its own recipe; {words.count(len(scores), 'other score')}"
+        said = others if scores else "not scored" if checkpoint.state == "complete" else ""
+        return plain(said, "$foreground-muted")
+    score = mine[-1]
     half = (score.interval[1] - score.interval[0]) / 2
     saved = "" if score.path is not None else ", not saved"
     return plain(f"scored {words.share(score.d_acc)} {glyphs.plus_minus}{words.share(half)}{saved}")

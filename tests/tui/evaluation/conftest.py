@@ -69,7 +69,7 @@ def scored(tmp_path: Path, made_of: Callable[..., Snapshot], monkeypatch: pytest
         for result, rows in ((first, before), (second, after))
     ]
     snapshot = made_of()
-    watched = dataclasses.replace(snapshot.watched[0], scores=tuple(kept))
+    watched = dataclasses.replace(snapshot.watched[0], scores=tuple(kept), own_scores=tuple(kept))
     return dataclasses.replace(snapshot, watched=(watched,))
 
 
@@ -235,7 +235,7 @@ def case(tmp_path: Path, made_of: Callable[..., Snapshot]) -> Case:
     snapshot = made_of()
     watched = snapshot.watched[0]
     watched = dataclasses.replace(
-        watched, run=dataclasses.replace(watched.run, path=run), checkpoints=(checkpoint,), scores=()
+        watched, run=dataclasses.replace(watched.run, path=run), checkpoints=(checkpoint,), scores=(), own_scores=()
     )
     return Case(run, checkpoint, dataclasses.replace(snapshot, watched=(watched,)))
 

@@ -557,7 +557,9 @@ async def test_a_score_that_no_disk_takes_is_kept_shown_and_saved_later(
     case: Case, showing: Showing, worker: Worker, text_of: TextOf, settle: Settle
 ) -> None:
     answer, rows = a_result()
-    answer = {**answer, "unsaved_rows": unsaved_rows(rows)}
+    own = case.run / "fixed_set.jsonl"
+    reference = {"path": str(own), "sha256": sha256_of(own), "prompts": 40, "pairs": 40}
+    answer = {**answer, "fixed_set": reference, "unsaved_rows": unsaved_rows(rows)}
     (case.run / "critictui").write_text("a file where the folder should be")
     async with showing(case.snapshot, (120, 36), read_only=False) as pilot:
         app = app_of(pilot)

@@ -17,6 +17,7 @@ from critictui.diagnosis.script import DiagnosisError
 from critictui.monitor.snapshot import Snapshot
 from critictui.scoring.comparison import comparison_words
 from critictui.scoring.pairs import chosen_pairs, pairs_of_rows
+from critictui.scoring.recipe import PRESETS
 from critictui.scoring.result import ResponseRow, ScoreResult
 from critictui.tui.app import CriticApp
 from critictui.tui.evaluation.items import diagnosis_items, explanation_items, item_line, profile_chart, ways_table
@@ -84,6 +85,30 @@ def test_a_scores_set_and_recipe_are_names_and_their_hash_stands_in_the_detail(
     assert "fixed.jsonl, gad-fork" in line
     assert score.series not in line
     assert score.series in score_facts(score, UNICODE).plain
+
+
+@pytest.mark.parametrize("width", [60, 78, 118, 200])
+def test_a_score_of_another_set_or_recipe_says_so_at_every_width(
+    width: int, rows_of: Rows, result_of: Callable[..., ScoreResult]
+) -> None:
+    score = dataclasses.replace(
+        result_of(310, rows_of([(1.0, [0.0])])), recipe=PRESETS["gad"].to_dict(), path=Path("x.json")
+    )
+    assert "other: fixed" in score_line(score, width, UNICODE, own=False).plain
+    assert ("other: fixed.jsonl, gad" in score_line(score, width, UNICODE, own=False).plain) == (width > 60)
+    assert "other" not in score_line(score, width, UNICODE).plain
+
+
+async def test_the_list_of_scores_names_those_that_are_not_the_runs_own(
+    scored: Snapshot, showing: Showing, settle: Settle, text_of: TextOf
+) -> None:
+    main = scored.watched[0]
+    mixed = dataclasses.replace(scored, watched=(dataclasses.replace(main, own_scores=main.scores[:1]),))
+    async with showing(mixed, (80, 24)) as pilot:
+        await pilot.press("E")
+        await settle(pilot)
+        rows = [line for line in text_of(pilot.app).splitlines() if line.startswith((" 310", " 300"))]  # type: ignore[arg-type]
+        assert ["other: fixed.jsonl, gad-fork" in row for row in rows] == [True, False]
 
 
 async def test_enter_lists_the_pairs_and_reads_one_whose_text_does_nothing(
