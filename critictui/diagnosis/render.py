@@ -113,7 +113,7 @@ def looked_at(facts: Mapping[str, object]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "d_acc",
-                f"{facts['d_acc']:.3f} ({facts['d_acc_low']:.3f} to {facts['d_acc_high']:.3f}) on {facts['pairs']} pairs, margin {facts['margin']:z.2f}, {facts['tie_rate']:.0%} ties",
+                f"{facts['d_acc']:.3f} ({facts['d_acc_low']:.3f} to {facts['d_acc_high']:.3f}) on {facts['pairs']} pairs, margin {facts['margin']:z.2f}, {facts['tie_rate']:.1%} ties",
             )
         )
     values = facts.get("values")

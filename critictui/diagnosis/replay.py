@@ -181,7 +181,9 @@ def in_words(replay: Replay) -> str:
         return f"only {n} responses have a finite score on both sides: too few to tell a recipe"
     if replay.reproduced:
         error = replay.asked.comparison.max_error
-        return f"the recipe reproduces the {n} recorded scores (largest difference {error:.2g}){_alike(replay)}"
+        name = preset_name(replace(replay.asked.recipe, dtype="auto"))
+        which = f"{name} ({_named(replay.asked)})" if name else _named(replay.asked)
+        return f"the recipe {which} reproduces the {n} recorded scores (largest difference {error:.2g}){_alike(replay)}"
     if replay.found is not None:
         words = difference_in_words(replay.found.recipe, replay.asked.recipe)
         detail = f" ({replay.found.detail})" if replay.found.detail else ""

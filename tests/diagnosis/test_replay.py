@@ -213,6 +213,18 @@ def test_the_sentence_says_what_training_did_and_what_the_fixed_set_does(recorde
     )
 
 
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        (Recipe(), "the recipe gad-fork (mean, eos exclude, alignment token) reproduces the 64 recorded scores"),
+        (Recipe(pooling="sum"), "the recipe sum, eos exclude, alignment token reproduces the 64 recorded scores"),
+    ],
+)
+def test_a_recipe_that_was_asked_for_is_named_too(recorded, tmp_path, recipe, name):
+    found = replayed(recorded, tmp_path / "samples.pt", as_tensors(recorded, recorded.scores(recipe)), recipe)
+    assert in_words(found).startswith(name)
+
+
 def test_other_weights_are_none(recorded, tmp_path):
     generator = torch.Generator().manual_seed(8)
     other = torch.randn(recorded.critic.head_weight.shape, generator=generator) * recorded.critic.head_weight.std()
