@@ -6,15 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from critictui.diagnosis.claims import Claim
+from critictui.diagnosis.logged import Logged
 from critictui.diagnosis.script import ScriptReading
 from critictui.diagnosis.simulation import CLEARLY, Landing, Simulation, landings
-from critictui.run import metrics
-from critictui.run.facts import RunSnapshot
-from critictui.run.series import Series
-from critictui.scoring.statistics import wilson
+from critictui.scoring.statistics import Ties, wilson
 
 if TYPE_CHECKING:
     from critictui.checkpoint.checkpoint import Audit
@@ -23,50 +19,13 @@ if TYPE_CHECKING:
     from critictui.scoring.fixed_set import FixedSet
     from critictui.scoring.result import ScoreResult
 
-WINDOW = 10
-"""Steps behind 'what training logged at this checkpoint': one step is 128 noisy pairs or fewer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Mean of a logged series over some steps, with its standard error from the scatter of the steps."""
-
-    mean: float
-    error: float
-    steps: int
-
-    def differs(self, other: float, other_error: float = 0.0) -> float:
-        """Distance to another number in standard deviations; 0 when nothing is known."""
-        sigma = math.hypot(self.error, other_error)
-        if not math.isfinite(self.mean) or not math.isfinite(other):
-            return 0.0
-        return abs(self.mean - other) / sigma if sigma > 0 else (0.0 if self.mean == other else math.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """What training logged, as far as it bears on a checkpoint. None where the run does not have the series."""
-
-    step: int | None
-    """The newest logged step at or before the checkpoint."""
-    d_acc: Window | None
-    """Over the last steps up to the checkpoint, of the same session and epoch."""
-    d_acc_run: Window | None
-    """Over every step up to the checkpoint."""
-    d_acc_before_epoch: Window | None
-    """Over the last steps of the first epoch, the only ones on pairs not seen before; None within the first epoch."""
-    d_acc_best: float | None
-    """Highest mean over a window of steps."""
-    epoch_seam: int | None
-    """The step at which the second epoch began, if the checkpoint is not before it."""
-    margin: Window | None
-    margin_run: Window | None
-    margin_best: float | None
-    teacher: Window | None
-    student: Window | None
-    teacher_std: float | None
-    later_d_acc: Window | None
-    """Over the newest steps, all of them after the checkpoint; None when the run did not go on."""
+FAR = 3.0
+"""Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
+NEAR = 2.0
+AGREEMENT = 0.1
+"""Two d_acc that are this near and within sampling error are no disagreement."""
+_UNKNOWN_ERROR = 0.02
+"""Of a test's d_acc whose pairs are not known: that of 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +37,26 @@ class OwnScore:
     high: float
     soft: float
     margin: float
+    teacher: float
+    student: float
     pairs: int
+    """Those that d_acc is a share of: ties are none of them where the recipe leaves them out."""
+
+
+def own_score(score: ScoreResult | None, simulation: Simulation | None, ties: Ties = "report") -> OwnScore | None:
+    """critictui's own measurement: the stored score, or else the simulation's right way, ties as the recipe has."""
+    if score is not None:
+        means = score.teacher_score_mean, score.student_score_mean
+        return OwnScore(score.d_acc, *score.interval, score.d_acc_soft, score.score_diff, *means, score.counted)
+    if simulation is None or not math.isfinite(simulation.real.mean("d_acc")):
+        return None
+    real = simulation.real.stats[0]
+    n = real.pairs - (round(real.tie_rate * real.pairs) if ties == "report" else 0)
+    won = {"win": real.d_acc_ties_win, "half": (real.d_acc + real.d_acc_ties_win) / 2}.get(
+        ties, real.d_acc
+    ) * real.pairs
+    share = won / n if n else math.nan
+    return OwnScore(share, *wilson(won, n), real.d_acc_soft, real.margin, real.teacher, real.student, n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +76,8 @@ class Case:
     replay: Replay | None = None
     script: ScriptReading | None = None
     training: TrainingConfig | None = None
+    ties: Ties = "report"
+    """How the recipe counts them."""
 
     def ranked(self) -> tuple[Landing, ...]:
         """The simulated ways of scoring, best first; empty without claim or simulation."""
@@ -107,15 +87,59 @@ class Case:
 
     @property
     def own(self) -> OwnScore | None:
-        """critictui's own measurement, from the stored score or else from the simulation's right way."""
-        if self.score is not None:
-            s = self.score
-            return OwnScore(s.d_acc, *s.interval, s.d_acc_soft, s.score_diff, s.pairs)
-        if self.simulation is None or not self.simulation.real.stats[0].pairs:
+        """What critictui measures on this checkpoint itself."""
+        return own_score(self.score, self.simulation, self.ties)
+
+    @property
+    def one_number(self) -> bool:
+        """The test gave one number alone: more than one way of scoring may give it."""
+        claim = self.claim if self.claimed else None
+        return claim is not None and [claim.d_acc, claim.margin_or_difference, claim.level].count(None) == 2
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the test's d_acc: the score's own, Wilson's of a claim; None without its pairs."""
+        if not self.claimed and self.own is not None:
+            return self.own.low, self.own.high
+        if self.claim is None or self.claim.d_acc is None or not self.claim.pairs:
             return None
-        real = self.simulation.real.stats[0]
-        interval = wilson(real.d_acc * real.pairs, real.pairs)
-        return OwnScore(real.d_acc, *interval, real.d_acc_soft, real.margin, real.pairs)
+        return wilson(self.claim.d_acc * self.claim.pairs, self.claim.pairs)
+
+    def test_error(self, share: float) -> float:
+        """Standard deviation of the test's d_acc if `share` is true, wider where pairs of a prompt are alike."""
+        claim, interval = self.claim, self.interval
+        if claim is None or claim.d_acc is None or not claim.pairs or interval is None:
+            return _UNKNOWN_ERROR
+        low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
+        wider = max(1.0, (interval[1] - interval[0]) / (high - low))
+        return wider * math.sqrt(max(share * (1 - share), 1e-12) / claim.pairs)
+
+    @property
+    def distance(self) -> float:
+        """Standard deviations between the test's d_acc and the logged one; infinite where the scatter is not known."""
+        claim, logged = self.claim, self.logged.d_acc
+        if claim is None or claim.d_acc is None or logged is None or not math.isfinite(logged.error):
+            return math.inf
+        return logged.differs(claim.d_acc, self.test_error(logged.mean))
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the test's d_acc is what training logged here: near, and within the sampling error of both."""
+        claim, logged = self.claim, self.logged.d_acc
+        if claim is None or claim.d_acc is None or logged is None:
+            return False
+        gap = abs(logged.mean - claim.d_acc)
+        if gap < AGREEMENT / 4:
+            return True
+        if not claim.pairs or self.interval is None or gap >= AGREEMENT:
+            return False
+        low, high = self.interval
+        return low <= logged.mean <= high or self.distance <= NEAR
+
+    @property
+    def nothing_to_explain(self) -> bool:
+        """Training and test agree, and no other number of the test speaks against it: no cause is needed."""
+        return self.agrees and (self.one_number or self.real_lands is not False)
 
     @property
     def real_lands(self) -> bool | None:
@@ -130,64 +154,3 @@ class Case:
         if real is None:
             return None
         return real.lands and all(x.log_density <= real.log_density + CLEARLY for x in ranked if x.lands)
-
-
-def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
-    """What `run` logged up to checkpoint `step` (None: up to its end)."""
-    d_acc = run.metric(metrics.D_ACC)
-    margin = run.metric(metrics.SCORE_DIFF)
-    newest = _newest_step(d_acc or margin, step)
-    epochs = [s.step for s in run.seams if s.kind == "epoch" and (newest is None or s.step <= newest)]
-    restarts = [s.step for s in run.seams if s.kind == "restart" and (newest is None or s.step <= newest)]
-    epoch = min(epochs, default=None)
-    since = max([*epochs, *restarts], default=None)
-    spread = _window(run.metric(metrics.TEACHER_STD), since, newest, WINDOW)
-    return Logged(
-        step=newest,
-        d_acc=_window(d_acc, since, newest, WINDOW),
-        d_acc_run=_window(d_acc, None, newest, None),
-        d_acc_before_epoch=_window(d_acc, None, epoch - 1, WINDOW) if epoch is not None else None,
-        d_acc_best=_best(d_acc, newest),
-        epoch_seam=epoch,
-        margin=_window(margin, since, newest, WINDOW),
-        margin_run=_window(margin, None, newest, None),
-        margin_best=_best(margin, newest),
-        teacher=_window(run.metric(metrics.TEACHER_MEAN), since, newest, WINDOW),
-        student=_window(run.metric(metrics.STUDENT_MEAN), since, newest, WINDOW),
-        teacher_std=spread.mean if spread is not None else None,
-        later_d_acc=_window(d_acc, newest + 1, None, WINDOW) if newest is not None else None,
-    )
-
-
-def _newest_step(series: Series | None, step: int | None) -> int | None:
-    if series is None or not len(series):
-        return step
-    inside = series.step if step is None else series.step[series.step <= step]
-    return int(inside[-1]) if len(inside) else None
-
-
-def _between(series: Series | None, first: int | None, last: int | None) -> np.ndarray:
-    if series is None:
-        return np.empty(0)
-    start = 0 if first is None else int(np.searchsorted(series.step, first, side="left"))
-    stop = len(series) if last is None else int(np.searchsorted(series.step, last, side="right"))
-    values = series.value[start:stop]
-    return values[np.isfinite(values)]
-
-
-def _window(series: Series | None, first: int | None, last: int | None, steps: int | None) -> Window | None:
-    values = _between(series, first, last)
-    if steps is not None:
-        values = values[-steps:]
-    if not len(values):
-        return None
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
-    return Window(float(np.mean(values)), error, len(values))
-
-
-def _best(series: Series | None, last: int | None) -> float | None:
-    values = _between(series, None, last)
-    if len(values) < WINDOW:
-        return float(np.max(values)) if len(values) else None
-    means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
-    return float(np.max(means))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from critictui.checkpoint.checkpoint import Audit
-from critictui.diagnosis.case import Logged
 from critictui.diagnosis.conduct import finding
 from critictui.diagnosis.finding import Finding
-from critictui.scoring.comparison import p_words, points
-from critictui.scoring.recipe import ScoringError
+from critictui.diagnosis.logged import Logged
+from critictui.scoring.comparison import difference_words, p_words
+from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.rows import read_rows
 from critictui.scoring.statistics import PairedComparison, compare_paired, pairs_of
@@ -46,15 +46,14 @@ def history_findings(
     paired = _paired(mine, best)
     if paired is not None:
         p = min(1.0, paired.p_value * len(earlier))
-        low, high = paired.d_acc_difference_ci
         evidence |= {"gained": paired.gained, "lost": paired.lost, "p_value": paired.p_value, "compared": len(earlier)}
         if p > _LEVEL:
             return
-        among = f", corrected for {len(earlier)} comparisons" if len(earlier) > 1 else ""
-        numbers += (
-            f": {points(paired.d_acc_difference)} points ({points(low)} to {points(high)}), {paired.lost} pairs lost, "
-            f"{paired.gained} won (McNemar {p_words(p)}{among})"
+        among = f", {p_words(p)} among {len(earlier)} comparisons" if len(earlier) > 1 else ""
+        said = difference_words(
+            paired.d_acc_difference, paired.d_acc_difference_ci, paired.p_value, paired.pairs, paired.prompts
         )
+        numbers += f": {said} ({paired.lost} lost, {paired.gained} won){among}"
         if p > _SURE:
             text = f"{numbers}: chance gives so much now and then"
             yield finding("by-chance", "info", text, "score both on a larger fixed set to know", **evidence)
@@ -115,6 +114,6 @@ def _series(audit: Audit, scores: Sequence[ScoreResult]) -> tuple[ScoreResult | 
 def _paired(mine: ScoreResult, best: ScoreResult) -> PairedComparison | None:
     """None where one of the two has no readable responses on disk."""
     try:
-        return compare_paired(pairs_of(read_rows(mine)), pairs_of(read_rows(best)))
+        return compare_paired(pairs_of(read_rows(mine)), pairs_of(read_rows(best)), recipe_from(mine.recipe).ties)
     except ScoringError:
         return None

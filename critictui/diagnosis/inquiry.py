@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ from critictui.checkpoint.checkpoint import Audit, Checkpoint, CheckpointError, 
 from critictui.checkpoint.find import describe, find_checkpoints, resolve_target
 from critictui.config import Config
 from critictui.diagnosis.behaviour import behaviour_from
-from critictui.diagnosis.case import Case, Logged, logged_curve
+from critictui.diagnosis.case import Case, OwnScore, own_score
 from critictui.diagnosis.claims import Claim
 from critictui.diagnosis.diagnose import Neighbour, diagnose
 from critictui.diagnosis.explain import explain
 from critictui.diagnosis.finding import Diagnosis, Explanation
+from critictui.diagnosis.logged import Logged, logged_curve
 from critictui.diagnosis.replay import Replay, judge_replay
 from critictui.diagnosis.script import DiagnosisError, ScriptReading
 from critictui.diagnosis.simulation import Simulation, simulation_from
@@ -28,10 +28,11 @@ from critictui.scoring.fixed_set import FixedSet
 from critictui.scoring.jobs import Job, JobKind
 from critictui.scoring.order import reading_options, tokenizer_of, usual_fixed_set
 from critictui.scoring.read_set import read_fixed_set
-from critictui.scoring.recipe import ScoringError
+from critictui.scoring.recipe import ScoringError, recipe_from
 from critictui.scoring.recipe_choice import choose_recipe
 from critictui.scoring.result import ScoreResult
 from critictui.scoring.results import ResultsFolder
+from critictui.scoring.statistics import Ties
 from critictui.scoring.usual_scores import usual_scores
 
 _NEIGHBOURS = 8
@@ -223,7 +224,8 @@ def case_of(
 ) -> Case:
     """The case; without a claim the checkpoint's own fixed-set score is the test."""
     score = _own_score(subject)
-    claim = question.claim or _claim_from(score, simulation)
+    ties: Ties = recipe_from(subject.recipe).ties if subject is not None else "report"
+    claim = question.claim or _claim_from(own_score(score, simulation, ties), score)
     return Case(
         logged=logged_curve(run, subject.checkpoint.step if subject is not None else None),
         claim=claim,
@@ -235,6 +237,7 @@ def case_of(
         replay=replay,
         script=question.script,
         training=_training(run.path),
+        ties=ties,
     )
 
 
@@ -246,16 +249,11 @@ def _own_score(subject: Subject | None) -> ScoreResult | None:
     return own[-1] if own else None
 
 
-def _claim_from(score: ScoreResult | None, simulation: Simulation | None) -> Claim | None:
-    if score is not None:
-        where = str(score.path or "score")
-        return Claim(
-            score.d_acc, score.score_diff, score.teacher_score_mean, score.student_score_mean, score.pairs, where
-        )
-    if simulation is None or not math.isfinite(simulation.real.mean("d_acc")):
+def _claim_from(own: OwnScore | None, score: ScoreResult | None) -> Claim | None:
+    if own is None:
         return None
-    real = simulation.real.stats[0]
-    return Claim(real.d_acc, real.margin, real.teacher, real.student, real.pairs, "scored for this explanation")
+    where = str(score.path or "score") if score is not None else "scored for this explanation"
+    return Claim(own.d_acc, own.margin, own.teacher, own.student, own.pairs, where)
 
 
 def _read_set(subject: Subject) -> FixedSet | None:

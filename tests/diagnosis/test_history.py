@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from critictui.config import Config
-from critictui.diagnosis.case import Logged, logged_curve
 from critictui.diagnosis.claims import Claim
 from critictui.diagnosis.finding import Finding
 from critictui.diagnosis.history import history_findings, scored_steps
 from critictui.diagnosis.inquiry import Question, Subject, case_of, read_run
+from critictui.diagnosis.logged import Logged, logged_curve
 from critictui.scoring.read_set import sha256_of
 from critictui.scoring.recipe import Recipe
 from critictui.scoring.result import FixedSetRef, ResponseRow, ScoreResult
@@ -29,7 +29,9 @@ def rows_of(right: Sequence[bool]) -> list[ResponseRow]:
     """A pair a prompt: won or lost by one."""
     sides = [("teacher", [1.0] * len(right)), ("student", [0.0 if won else 2.0 for won in right])]
     return [
-        ResponseRow(f"p{i}", "why?", role, 0, f"text {i}", score, 10, score, 1.0, score - 1, score + 1, False, "stop")
+        ResponseRow(
+            f"p{i}", f"why {i}?", role, 0, f"text {i}", score, 10, score, 1.0, score - 1, score + 1, False, "stop"
+        )
         for role, scores in sides
         for i, score in enumerate(scores)
     ]  # fmt: skip
@@ -98,8 +100,8 @@ def test_a_score_far_below_an_earlier_one_says_by_how_much_and_how_surely(tmp_pa
     scored(200, range(0)), scored(240, WORSE)
     (said,) = found(tmp_path, 240, two_epochs(0.78))
     assert (said.id, said.severity) == ("collapsed", "warning")
-    assert "step 200 scored 1.000 on the same fixed set, this one 0.800: -20.0 points (" in said.message
-    assert "40 pairs lost, 0 won (McNemar p < 0.001)" in said.message
+    assert "step 200 scored 1.000 on the same fixed set, this one 0.800: d_acc -20.0 points (" in said.message
+    assert "McNemar p < 0.001, 200 pairs of 200 prompts (40 lost, 0 won)" in said.message
     assert "by heart" not in said.message
 
 
@@ -127,7 +129,7 @@ def test_a_difference_that_is_barely_significant_is_said_and_is_no_doubt(tmp_pat
     scored(160, range(1))
     (said,) = found(tmp_path, 240)
     assert (said.id, said.severity) == ("by-chance", "info")
-    assert "p = 0.016, corrected for 2 comparisons" in said.message
+    assert "p = 0.016 among 2 comparisons" in said.message
 
 
 def test_a_difference_within_chance_is_not_worth_a_word(tmp_path, scored):

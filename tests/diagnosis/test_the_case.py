@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +227,17 @@ def test_the_headline_says_both_numbers_and_the_cause(case):
 def test_without_a_simulation_the_script_alone_makes_it_likely(case):
     found = verdicts(explained(case, simulated=False))
     assert found["head-missing"] == "likely"
+
+
+@pytest.mark.parametrize("number", ["d_acc", "margin"])
+def test_one_number_alone_leads_to_the_random_head_and_to_what_would_decide(case, number):
+    """The user knew 0.4575 and nothing else; that a definite mistake gives a number near it is no better account."""
+    alone = replace(case, claim=Claim(**{number: getattr(case.claim, number)}))
+    explanation = explained(alone, script=False)
+    assert (explanation.causes[0].id, explanation.causes[0].verdict) == ("head-missing", "likely")
+    other = {"d_acc": "--claim score_diff=", "margin": "--claim d_acc="}[number]
+    for words in ("head-missing", other, "--script"):
+        assert words in explanation.headline
+    assert other in explanation.causes[0].next_step
+    assert "head-missing" in explained(alone).headline
+    assert explained(alone).causes[0].verdict == "proven"

@@ -1,17 +1,15 @@
-"""What the judges of causes share: verdicts of simulated mistakes, thresholds, the shape of an answer."""
+"""What the judges of causes share: verdicts of simulated mistakes, words, the shape of an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from critictui.diagnosis.case import Case
 from critictui.diagnosis.finding import Cause, CauseVerdict
 from critictui.diagnosis.simulation import Landing
 
-FAR = 3.0
-"""Standard deviations beyond which two numbers are not the same one: 0.3 % by chance."""
-NEAR = 2.0
 OWN = "the test's number is critictui's own: loaded strictly, scored as the recipe says"
+AGREE = "training and test agree: no cause is needed"
 NO_TEST = "there is no test to compare with"
 SCORE_IT = "score this checkpoint on a fixed set: `critictui score`, or key e"
 _OWN_WAY = {"template-slice": "template-slice", "padded-slice": "right-padding"}
@@ -34,14 +32,50 @@ def best_landing(case: Case, cause: str, mistakes: Collection[str] = ()) -> Land
     return next((x for x in case.ranked() if x.variant.cause == cause and (own is None or x.variant.id in own)), None)
 
 
-def accounts_best(case: Case, best: Landing) -> bool:
-    """No way that speaks for another cause accounts for the numbers better."""
+def judged(case: Case, best: Landing, *, in_script: bool) -> tuple[CauseVerdict, str]:
+    """The verdict on a mistake that lands on the test's numbers, and in words how they fit it.
+
+    One number alone decides nothing between ways that all land on it: a random head may give nearly any. What tells
+    them apart is asked for (`deciding`).
+    """
+    numbers = numbers_in_words(case)
+    if in_script:
+        return "proven", f"{numbers} within its error"
+    if case.script is not None:
+        return "unlikely", f"{numbers} within its error, but the script shows no trace of it"
+    if case.one_number:
+        return "likely", f"{numbers} within its error"
     others = [x for x in case.ranked() if x.lands and x.variant.cause != best.variant.cause]
-    return all(x.log_density <= best.log_density + _ALIKE for x in others)
+    better = next((x for x in others if x.log_density > best.log_density + _ALIKE), None)
+    if better is not None:
+        return "unlikely", f"{numbers} within its error, but {better.variant.label.rstrip(',')} fits them better"
+    return "likely", f"{numbers} within its error"
+
+
+def numbers_in_words(case: Case) -> str:
+    """`your numbers are`, or `your d_acc of 0.460 is` where there is no other."""
+    claim = case.claim
+    if claim is None or not case.one_number:
+        return "your numbers are"
+    if claim.d_acc is not None:
+        return f"your d_acc of {claim.d_acc:.3f} is"
+    return f"your margin of {claim.margin_or_difference:z.2f} is"
+
+
+def deciding(case: Case, causes: Sequence[str]) -> str:
+    """What would tell the simulated mistakes of these causes apart, and what each gives; empty where all is known."""
+    if not case.one_number or case.claim is None:
+        return ""
+    name, option = ("d_acc", "d_acc") if case.claim.d_acc is None else ("margin", "score_diff")
+    found = [(c, best.variant) for c in causes for best in (best_landing(case, c),) if best is not None]
+    gives = ", ".join(f"{v.mean(name):z.2f}{f' ± {v.std(name):.2f}' if v.std(name) else ''} if {c}" for c, v in found)
+    return f"pass --claim {option}=... ({gives}), or the script itself with --script"
 
 
 def without_simulation(case: Case, cause: str, where: str, evidence: Mapping[str, object]) -> Cause:
     """The verdict where nothing was simulated: by the script alone, or by whose number it is."""
+    if where and case.nothing_to_explain:
+        return cause_of(cause, "unlikely", f"{AGREE}.{where}", **evidence)
     if where:
         return cause_of(cause, "likely", f"The script can produce it.{where}",
                       "pass the measured numbers with --claim, to see whether they are that", **evidence)  # fmt: skip
@@ -79,9 +113,10 @@ def simulated(case: Case, cause: str, what: str, remedy: str) -> Cause:
         return cause_of(cause, "ruled-out", f"{sentence}; {OWN}.", **evidence)
     if case.real_lands:
         return cause_of(cause, "ruled-out", f"{sentence}; your numbers are those of the right way.", **evidence)
+    if case.nothing_to_explain:
+        return cause_of(cause, "unlikely" if wrong else "ruled-out", f"{sentence}; {AGREE}.{where}", **evidence)
     if not best.lands:
         return cause_of(cause, "ruled-out", f"{sentence}; your numbers are not that.", **evidence)
-    verdict: CauseVerdict = "proven" if wrong else "likely"
-    if not wrong and (not accounts_best(case, best) or case.script is not None):
-        verdict = "unlikely"
-    return cause_of(cause, verdict, f"{sentence}: your numbers are that. {what}{where}", remedy, **evidence)
+    verdict, fits = judged(case, best, in_script=bool(wrong))
+    step = deciding(case, [cause]) if verdict == "likely" else ""
+    return cause_of(cause, verdict, f"{sentence}: {fits}. {what}{where}", step or remedy, **evidence)

@@ -6,97 +6,75 @@ from __future__ import annotations
 
 import math
 
-from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, NEAR, NO_TEST, SCORE_IT, cause_of
+from critictui.diagnosis.case import AGREEMENT, FAR, NEAR, Case
+from critictui.diagnosis.causes.common import NO_TEST, SCORE_IT, cause_of
 from critictui.diagnosis.finding import Cause, CauseVerdict
-from critictui.scoring.statistics import wilson
 
 AT_CHANCE = 0.55
 """A critic whose d_acc was above this and is now within reach of 0.5 has lost something."""
-AGREEMENT = 0.1
-"""Two d_acc that are this near and within sampling error are no disagreement."""
 STEP_CHANGE = 0.05
 """A change of d_acc that is worth a word: the noise of one window of steps is below 0.02."""
-
-
-def agrees(case: Case) -> bool:
-    """Whether the test says what training logged at this step: near, and within the sampling error of both."""
-    claim, logged = case.claim, case.logged.d_acc
-    if claim is None or claim.d_acc is None or logged is None:
-        return False
-    gap = abs(logged.mean - claim.d_acc)
-    if gap < AGREEMENT / 4:
-        return True
-    if not claim.pairs or gap >= AGREEMENT:
-        return False
-    low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
-    return low <= logged.mean <= high or _distance(case) <= NEAR
-
-
-def _distance(case: Case) -> float:
-    """Standard deviations between the test's d_acc and the logged one; infinite where the scatter is not known."""
-    claim, logged = case.claim, case.logged.d_acc
-    assert claim is not None
-    assert claim.d_acc is not None
-    assert logged is not None
-    chance = logged.mean * (1 - logged.mean) / (claim.pairs or 1)
-    return logged.differs(claim.d_acc, math.sqrt(max(chance, 1e-12))) if math.isfinite(logged.error) else math.inf
 
 
 def by_chance(case: Case) -> Cause:
     """Could the test's pairs, being few, give its d_acc although the critic is as good as logged?"""
     claim, logged = case.claim, case.logged.d_acc
     if claim is None or claim.d_acc is None or logged is None:
-        return cause_of("by-chance", "untested", "there is no test d_acc to compare with the logged one",
-                      SCORE_IT)  # fmt: skip
-    if not claim.pairs:
+        return _no_d_acc("by-chance", case)
+    interval = case.interval
+    if not claim.pairs or interval is None:
         return cause_of("by-chance", "untested", "how many pairs stand behind the test's d_acc is not known",
                       "pass --pairs N")  # fmt: skip
-    low, high = wilson(claim.d_acc * claim.pairs, claim.pairs)
-    z = _distance(case)
+    (low, high), z = interval, case.distance
     evidence = {"test": claim.d_acc, "low": low, "high": high, "logged": logged.mean, "pairs": claim.pairs, "z": z}
     numbers = (
         f"{claim.d_acc:.3f} on {claim.pairs} pairs has a 95 % interval of {low:.3f} to {high:.3f}; "
-        f"logged {logged.mean:.3f}"
+        f"logged was {logged:.3f}"
     )
-    if agrees(case):
+    if case.agrees:
         return cause_of("by-chance", "ruled-out", f"{numbers}: they agree, there is nothing to explain", **evidence)
     if low <= logged.mean <= high or z <= NEAR:
         return cause_of("by-chance", "likely", f"{numbers}: so few pairs can give this by chance",
                       "score more pairs: 1000 find a 5-point change 98 % of the time", **evidence)  # fmt: skip
     verdict: CauseVerdict = "ruled-out" if z > FAR else "unlikely"
-    return cause_of("by-chance", verdict, f"{numbers}: {z:.0f} standard deviations apart", **evidence)
+    return cause_of("by-chance", verdict, f"{numbers}: {z:.1f} standard deviations apart", **evidence)
+
+
+def _no_d_acc(id_: str, case: Case) -> Cause:
+    """Untested, where the test gave other numbers, none, or where training logged none."""
+    if case.claim is None:
+        return cause_of(id_, "untested", NO_TEST, SCORE_IT)
+    if case.claim.d_acc is None:
+        return cause_of(id_, "untested", "the test gave no d_acc", "pass --claim d_acc=...")
+    return cause_of(id_, "untested", "no logged d_acc to compare with")
 
 
 def train_average(case: Case) -> Cause:
     """Was the training number an average over steps, and does the last step say what the test says?"""
     last, run, claim = case.logged.d_acc, case.logged.d_acc_run, case.claim
     if claim is None or claim.d_acc is None:
-        return cause_of("train-average", "untested", NO_TEST, SCORE_IT)
+        return _no_d_acc("train-average", case)
     if last is None or run is None:
         return cause_of("train-average", "untested", "no logged d_acc curve to compare an average with")
-    error = math.sqrt(claim.d_acc * (1 - claim.d_acc) / claim.pairs) if claim.pairs else 0.02
     evidence = {"last": last.mean, "run": run.mean, "test": claim.d_acc, "step": case.logged.step}
     if _fell(case):
         return cause_of(
-            "train-average", "unlikely", f"the curve itself fell, to {last.mean:.3f} at the last steps", **evidence
+            "train-average", "unlikely", f"the curve itself fell, to {last:.3f} at the last steps", **evidence
         )
-    near_last = last.differs(claim.d_acc, error) <= FAR
     gap = abs(run.mean - last.mean)
-    if near_last and gap > STEP_CHANGE and abs(run.mean - claim.d_acc) > STEP_CHANGE:
+    flatters = gap > STEP_CHANGE and run.mean - claim.d_acc >= AGREEMENT
+    if case.claimed and case.agrees and flatters:  # who asks why compares with another number than the last steps'
         return cause_of(
-            "train-average", "likely" if not case.claimed else "proven",
-            f"the mean over the run is {run.mean:.3f}, but the last {last.steps} steps are at {last.mean:.3f}: "
-            f"the test's {claim.d_acc:.3f} is the last step's, not the average's",
+            "train-average", "proven",
+            f"the mean over the run is {run.mean:.3f}, but at the last steps d_acc is {last:.3f}: "
+            f"the test's {claim.d_acc:.3f} is the last steps', not the average's",
             "compare the test with the logged value of the same step", **evidence,
         )  # fmt: skip
-    message = (
-        f"the last {last.steps} steps up to step {case.logged.step} are at {last.mean:.3f}, the whole run at {run.mean:.3f}: "
-        f"the difference is not that of an average"
-    )
+    said = "the test agrees with the last steps" if case.agrees else "the difference is not that of an average"
+    message = f"logged d_acc is {last:.3f}; {run.mean:.3f} is the mean over the run: {said}"
     later = case.logged.later_d_acc
     if later is not None and later.differs(last.mean, last.error) > FAR and abs(later.mean - last.mean) > STEP_CHANGE:
-        message += f". The run went on to {later.mean:.3f} after this step: that number is of another critic"
+        message += f". The run went on after this step, to {later:.3f}: that number is of another critic"
         evidence["later"] = later.mean
     return cause_of("train-average", "ruled-out", message, **evidence)
 
@@ -112,8 +90,9 @@ def collapsed(case: Case) -> Cause:
         evidence |= {"last": last.mean, "best": best}
         if _fell(case):
             also_here = own is not None and own.low <= 0.5
-            text = f"logged d_acc fell from {best:.3f} to {last.mean:.3f}{_margins(case)}" + (
-                f", and {here}" if also_here else ""
+            text = (
+                f"logged d_acc fell from {best:.3f}, its best mean of so many steps, to {last:.3f}{_margins(case)}"
+                + (f", and {here}" if also_here else "")
             )
             advice = "go back to the checkpoint before the fall; lower the learning rate"
             return cause_of("collapsed", "proven" if also_here else "likely", text, advice, **evidence)
@@ -123,23 +102,25 @@ def collapsed(case: Case) -> Cause:
         if last is None or last.mean <= AT_CHANCE:
             return cause_of("collapsed", "likely", f"{here}: no better than chance", **evidence)
     if last is not None:
-        text = f"logged d_acc is {last.mean:.3f} up to step {case.logged.step}: no fall in the curve"
+        text = f"logged d_acc is {last:.3f}: no fall in the curve"
         return cause_of("collapsed", "ruled-out", text, **evidence)
     return cause_of("collapsed", "untested", "no logged d_acc and no fixed-set score", SCORE_IT)
 
 
 def _fell(case: Case) -> bool:
-    """The logged d_acc was above chance once and is within reach of it now."""
+    """The logged d_acc was above chance once, by more than the best of many noisy windows is, and is near it now."""
     last, best = case.logged.d_acc, case.logged.d_acc_best
     if last is None or best is None:
         return False
     error = last.error if math.isfinite(last.error) else 0.05
-    return last.mean - NEAR * error <= 0.52 and best > AT_CHANCE and best - last.mean > 2 * STEP_CHANGE
+    fall, noise = best - last.mean, case.logged.d_acc_noise / math.sqrt(last.steps)
+    at_chance = last.mean - NEAR * error <= 0.52 and best > AT_CHANCE
+    return at_chance and fall > max(2 * STEP_CHANGE, (FAR + NEAR) * noise)
 
 
 def _margins(case: Case) -> str:
     margin, best = case.logged.margin, case.logged.margin_best
-    return f", the margin from {best:z.2f} to {margin.mean:z.2f}" if margin is not None and best is not None else ""
+    return f", the margin from {best:z.2f} to {margin:z.2f}" if margin is not None and best is not None else ""
 
 
 def memorised(case: Case) -> Cause:
@@ -158,14 +139,19 @@ def memorised(case: Case) -> Cause:
     evidence: dict[str, object] = {"before": before.mean, "after": after.mean, "epoch_step": seam}
     jumped = jump > STEP_CHANGE and after.differs(before.mean, before.error) > FAR
     test = case.claim.d_acc if case.claim is not None else None
-    text = f"d_acc went from {before.mean:.3f} to {after.mean:.3f} where an epoch began at step {seam}"
+    text = f"an epoch began at step {seam}: before it d_acc was {before:.3f}; now it is {after:.3f}"
     if not jumped:
         return cause_of("memorised", "ruled-out", f"{text}: no jump", **evidence)
     advice = f"judge by the logged values before step {seam}, or by a fixed set of prompts that were not trained on"
-    if test is not None and abs(test - before.mean) < abs(test - after.mean) and case.real_lands is not False:
-        return cause_of("memorised", "proven", f"{text}; the test's {test:.3f} is on the side of what was logged before it", advice, test=test, **evidence)  # fmt: skip
+    if test is not None and case.agrees:
+        return cause_of("memorised", "unlikely", f"{text}, and the test agrees with that", advice, **evidence)
     if case.real_lands is False:
         return cause_of(
             "memorised", "unlikely", f"{text}, but the test's numbers are not the real head's", advice, **evidence
         )
+    if test is not None and abs(test - before.mean) < abs(test - after.mean):
+        if before.differs(test, case.test_error(before.mean)) <= FAR:
+            return cause_of("memorised", "proven", f"{text}; the test's {test:.3f} is what was logged before it", advice, test=test, **evidence)  # fmt: skip
+        if test < before.mean - AGREEMENT:
+            return cause_of("memorised", "unlikely", f"{text}; but the test's {test:.3f} is far below both", advice, test=test, **evidence)  # fmt: skip
     return cause_of("memorised", "likely", text, advice, **evidence)

@@ -4,9 +4,19 @@
 
 from __future__ import annotations
 
+import math
+
 from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import SCORE_IT, accounts_best, best_landing, cause_of, without_simulation
-from critictui.diagnosis.finding import Cause, CauseVerdict
+from critictui.diagnosis.causes.common import (
+    AGREE,
+    SCORE_IT,
+    best_landing,
+    cause_of,
+    deciding,
+    judged,
+    without_simulation,
+)
+from critictui.diagnosis.finding import Cause
 from critictui.scoring.fixed_set import FixedSet
 
 
@@ -26,30 +36,29 @@ def head_missing(case: Case) -> Cause:
         evidence["script"] = [f"{f.line}: {f.code}" for f in wrong]
     if best is None:
         return without_simulation(case, "head-missing", where, evidence)
-    v, real = best.variant, case.simulation.real if case.simulation is not None else best.variant
+    v, own = best.variant, case.own
+    real = own.d_acc if own is not None else math.nan
     evidence |= {
         "random_d_acc": v.mean("d_acc"), "random_d_acc_std": v.std("d_acc"), "random_margin": v.mean("margin"),
-        "random_margin_std": v.std("margin"), "real_d_acc": real.mean("d_acc"), "seeds": len(v.stats), "z": dict(best.z),
+        "random_margin_std": v.std("margin"), "real_d_acc": real, "seeds": len(v.stats), "z": dict(best.z),
     }  # fmt: skip
     sentence = (
         f"{v.label[0].upper()}{v.label[1:]} gives {v.mean('d_acc'):z.2f} ± {v.std('d_acc'):z.2f} on this checkpoint and a "
         f"margin of {v.mean('margin'):z.2f} ± {v.std('margin'):z.2f}; "
     )
-    ending = f"the real head gives {real.mean('d_acc'):z.2f}."
+    ending = f"the real head gives {real:z.3f}"
     if not case.claimed:
-        return cause_of("head-missing", "ruled-out", f"{sentence}the test's number is the real head's, {real.mean('d_acc'):z.2f}: critictui loads strictly.", **evidence)  # fmt: skip
+        return cause_of("head-missing", "ruled-out", f"{sentence}the test's number is the real head's, {real:z.3f}: critictui loads strictly.", **evidence)  # fmt: skip
     if case.real_lands:
-        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real.mean('d_acc'):z.2f}.", **evidence)  # fmt: skip
+        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are the real head's, {real:z.3f}.", **evidence)  # fmt: skip
+    if case.nothing_to_explain:
+        return cause_of("head-missing", "unlikely" if wrong else "ruled-out", f"{sentence}{AGREE}.{where}", **evidence)
     if not best.lands:
-        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are not that; {ending}", **evidence)
-    verdict: CauseVerdict = "proven" if wrong else "likely"
-    if not wrong and not accounts_best(case, best):
-        verdict = "unlikely"
-    if script is not None and not wrong:
-        verdict = "unlikely"
-        where = " The script loads no random head that we can see."
-    return cause_of("head-missing", verdict, f"{sentence}your numbers are that; {ending}{where}",
-                  "load with `critictui score`, which refuses a head that is not the checkpoint's", **evidence)  # fmt: skip
+        return cause_of("head-missing", "ruled-out", f"{sentence}your numbers are not that; {ending}.", **evidence)
+    verdict, fits = judged(case, best, in_script=bool(wrong))
+    step = deciding(case, ["head-missing"]) if verdict == "likely" else ""
+    return cause_of("head-missing", verdict, f"{sentence}{fits}; {ending}.{where}",
+                  step or "load with `critictui score`, which refuses a head that is not the checkpoint's", **evidence)  # fmt: skip
 
 
 def damaged(case: Case) -> tuple[Cause, ...]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, NEAR, cause_of, simulated
+from critictui.diagnosis.case import FAR, NEAR, Case
+from critictui.diagnosis.causes.common import cause_of, simulated
 from critictui.diagnosis.finding import Cause
 from critictui.diagnosis.replay import difference_in_words, in_words
+from critictui.diagnosis.simulation import CLEARLY
 
 
 def score_definition(case: Case) -> Cause:
@@ -41,19 +42,25 @@ def accuracy_definition(case: Case) -> Cause:
 
 
 def _logged_soft(case: Case) -> Cause | None:
-    """Some forks log mean sigmoid(T - S) as d_acc: then the logged curve is this checkpoint's soft accuracy."""
+    """Some forks log mean sigmoid(T - S) as d_acc: then the logged curve is this checkpoint's soft accuracy.
+
+    Never where the logged values are shares of a step's pairs: those are hard. And only where the soft accuracy accounts
+    for them clearly better than the hard one, which is near it by chance in one of so many checkpoints.
+    """
     own, logged = case.own, case.logged.d_acc
     if own is None or logged is None or not math.isfinite(logged.error) or case.real_lands is False:
+        return None
+    if case.logged.d_acc_share_of is not None or case.nothing_to_explain:
         return None
     error = math.sqrt(max(own.d_acc * (1 - own.d_acc), 1e-6) / max(own.pairs, 1))
     hard, soft = logged.differs(own.d_acc, error), logged.differs(own.soft, error)
     margin = case.logged.margin
     same_margin = margin is None or not own.margin or 0.8 < margin.mean / own.margin < 1.25
-    if hard <= FAR or soft > NEAR or not same_margin:
+    if hard <= FAR or soft > NEAR or (hard**2 - soft**2) / 2 <= CLEARLY or not same_margin:
         return None
     return cause_of(
         "accuracy-definition", "likely",
-        f"Training logs {logged.mean:.3f}: that is this checkpoint's soft accuracy, mean sigmoid(T - S), {own.soft:.3f} on the fixed set; the share of pairs won is {own.d_acc:.3f}.",
+        f"Training logs {logged:.3f}: that is this checkpoint's soft accuracy, mean sigmoid(T - S), {own.soft:.3f} on the fixed set, and no share of a step's pairs; the share of pairs won is {own.d_acc:.3f}.",
         "compare the logged curve with the score's d_acc_soft, or log teacher > student",
         logged=logged.mean, soft=own.soft, hard=own.d_acc,
     )  # fmt: skip
@@ -67,7 +74,8 @@ def eos_mismatch(case: Case) -> Cause:
     if sides is not None and cause.verdict in {"untested", "ruled-out"} and not case.claimed:
         teacher, student = sides
         recipe = case.score.recipe if case.score is not None else {}
-        if abs(teacher - student) > 0.5 and recipe.get("eos") == "include":
+        one_sided = abs(teacher - student) > 0.5 and recipe.get("eos") == "include"
+        if one_sided and not case.nothing_to_explain:
             return cause_of("eos-mismatch", "likely",
                           f"{teacher:.0%} of the teacher's and {student:.0%} of the students' responses end in EOS, and the recipe scores it",
                           "use a recipe with eos=exclude", teacher=teacher, student=student)  # fmt: skip

@@ -7,9 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from critictui.diagnosis.case import Case
-from critictui.diagnosis.causes.common import FAR, SCORE_IT, cause_of, simulated
-from critictui.diagnosis.causes.curve import agrees
+from critictui.diagnosis.case import FAR, Case
+from critictui.diagnosis.causes.common import SCORE_IT, cause_of, simulated
 from critictui.diagnosis.conduct import LENGTH_BIAS
 from critictui.diagnosis.finding import Cause
 from critictui.scoring.set_faults import echoed_share, garbled_share
@@ -25,19 +24,21 @@ def sampling_mismatch(case: Case) -> Cause:
     }
     words = ", ".join(f"{k} {a:g} in training, {b:g} in the test" for k, (a, b) in sorted(differing.items()))
     evidence: dict[str, object] = {"training": trained, "test": tested}
-    if claim is not None and claim.teacher is not None and teacher is not None and math.isfinite(teacher.error):
+    known = claim is not None and claim.teacher is not None and teacher is not None and math.isfinite(teacher.error)
+    if known and not case.nothing_to_explain:
+        assert claim is not None and claim.teacher is not None and teacher is not None  # noqa: PT018
         spread = case.logged.teacher_std or 1.0
         error = spread / math.sqrt(claim.pairs or 100)
         z = teacher.differs(claim.teacher, error)
         if z > FAR and abs(claim.teacher - teacher.mean) > spread / 2:
             return cause_of(
                 "sampling-mismatch", "ruled-out",
-                f"the teacher's texts are not sampled, yet their mean moved from {teacher.mean:z.2f} to {claim.teacher:z.2f}: "
+                f"the teacher's texts are not sampled, yet their mean is {claim.teacher:z.2f} in the test and was {teacher:z.2f} in training: "
                 f"no change of the student's sampling can do that" + (f" ({words})" if words else ""), z=z, **evidence,
             )  # fmt: skip
     if case.claimed and case.real_lands is False and any(x.lands for x in case.ranked()):
-        return cause_of("sampling-mismatch", "unlikely", "a mistake in the scoring accounts for the numbers" + (f" ({words})" if words else ""), **evidence)  # fmt: skip
-    if words and agrees(case):
+        return cause_of("sampling-mismatch", "unlikely", "a mistake in the scoring may account for the numbers" + (f" ({words})" if words else ""), **evidence)  # fmt: skip
+    if words and case.agrees:
         return cause_of(
             "sampling-mismatch",
             "unlikely",
@@ -103,8 +104,8 @@ def length_bias(case: Case) -> Cause:
         r = case.simulation.length_bias
     if r is None or not math.isfinite(r):
         return cause_of("length-bias", "untested", "no fixed-set score of this checkpoint", SCORE_IT)
-    if abs(r) > LENGTH_BIAS and (agrees(case) or case.real_lands is False):
-        why = "but the numbers agree" if agrees(case) else "but the test's numbers are not the real head's"
+    if abs(r) > LENGTH_BIAS and (case.agrees or case.real_lands is False):
+        why = "but the numbers agree" if case.agrees else "but the test's numbers are not the real head's"
         return cause_of("length-bias", "unlikely", f"score follows length (Spearman {r:+.2f}), {why}", spearman=r)
     if abs(r) > LENGTH_BIAS:
         return cause_of("length-bias", "likely", f"score follows length (Spearman {r:+.2f}): a test with other lengths gives another d_acc",
