@@ -23,6 +23,8 @@ Ties = Literal["report", "win", "lose", "half"]
 
 RESAMPLES = 2000
 """Bootstrap resamples: the Monte Carlo error of a 95 % limit is about a tenth of the interval's half width."""
+FEW_PROMPTS = 40
+"""Prompts below which an interval over prompts is widened for their number."""
 LEVEL = 0.05
 """A difference whose p-value is at most this is called real."""
 TYPICAL_DISCORDANCE = 0.155
@@ -56,10 +58,12 @@ class Pairs:
 
 
 def pairs_of(rows: Iterable[ResponseRow]) -> Pairs:
-    """The pairs that rows form: each student with the teacher of its prompt."""
+    """The pairs that rows form: each student with the teacher of its prompt. A prompt is its text, whatever its id."""
     rows = list(rows)
     teachers = {row.prompt_id: row for row in rows if row.role == "teacher"}
-    numbers = {prompt_id: i for i, prompt_id in enumerate(teachers)}
+    texts = {prompt_id: row.prompt or prompt_id for prompt_id, row in teachers.items()}
+    places = {text: i for i, text in enumerate(dict.fromkeys(texts.values()))}
+    numbers = {prompt_id: places[text] for prompt_id, text in texts.items()}
     kept: list[tuple[ResponseRow, ResponseRow]] = []
     dropped = 0
     for row in rows:
@@ -176,14 +180,35 @@ def _cluster_draws(numerator: Floats, denominator: Floats, cluster: Ints, resamp
 
 
 def accuracy_interval(pairs: Pairs, ties: Ties = "report", *, seed: int = 0) -> tuple[float, float]:
-    """d_acc's 95 % interval with prompts drawn anew: the honest one where a prompt has several students."""
+    """d_acc's 95 % interval with prompts drawn anew: the honest one where a prompt has several students.
+
+    All there is, 0 to 1, where several pairs are of one prompt: it says nothing about others.
+    """
     outcome, counts = _outcomes(pairs, ties)
-    return cluster_bootstrap(outcome, counts, pairs.prompt, seed=seed)
+    if counts.sum() > 1 and len(np.unique(pairs.prompt)) == 1:
+        return 0.0, 1.0
+    low, high = cluster_bootstrap(outcome, counts, pairs.prompt, seed=seed)
+    low, high = _for_few((low, high), accuracy(pairs, ties)[0], pairs.prompt)
+    return max(low, 0.0), min(high, 1.0)
 
 
 def margin_interval(pairs: Pairs, *, seed: int = 0) -> tuple[float, float]:
     """The mean margin's 95 % interval with prompts drawn anew."""
-    return cluster_bootstrap(pairs.difference, np.ones(pairs.n), pairs.prompt, seed=seed)
+    interval = cluster_bootstrap(pairs.difference, np.ones(pairs.n), pairs.prompt, seed=seed)
+    return _for_few(interval, float(np.mean(pairs.difference)) if pairs.n else math.nan, pairs.prompt)
+
+
+def _for_few(interval: tuple[float, float], estimate: float, cluster: Ints) -> tuple[float, float]:
+    """A bootstrap interval over few clusters, as much wider as theory has it: sqrt(k / (k - 1)) because draws of k
+    clusters vary less than k clusters do, and Student's quantile with k - 1 degrees of freedom instead of the normal.
+    """
+    count = len(np.unique(cluster))
+    if not 2 <= count < FEW_PROMPTS:
+        return interval
+    from scipy.stats import t
+
+    wider = float(t.ppf(0.975, count - 1)) / NormalDist().inv_cdf(0.975) * math.sqrt(count / (count - 1))
+    return tuple(estimate + (bound - estimate) * wider for bound in interval)  # type: ignore[return-value]
 
 
 def _outcomes(pairs: Pairs, ties: Ties) -> tuple[Floats, Floats]:
@@ -228,6 +253,20 @@ def spearman(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> float:
     from scipy.stats import spearmanr
 
     return float(spearmanr(first, second).statistic)
+
+
+def length_bias(teacher: Sequence[bool], tokens: Sequence[int], scores: Sequence[float]) -> float:
+    """Mean over the two sides of the rank correlation of score and length within a side; NaN where neither has one.
+
+    Over both sides at once longer teachers would look like a bias, where the score follows no length on either side,
+    and shorter ones would hide one (Simpson 1951).
+    """
+    within = []
+    for side in (True, False):
+        mine = [k for k, this in enumerate(teacher) if this == side]
+        within.append(spearman([tokens[k] for k in mine], [scores[k] for k in mine]))
+    known = [r for r in within if math.isfinite(r)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def shorter_wins(pairs: Pairs) -> float:

@@ -18,6 +18,8 @@ SMALL_SPREAD = 0.1
 LARGE_SPREAD = 5.0
 """The report's thresholds for token values."""
 LENGTH_BIAS = 0.3
+MANY_PROMPTS = 10
+"""Prompts below which a result says that it has few."""
 
 
 def summarise(
@@ -49,7 +51,8 @@ def summarise(
     d_acc, wins, n = statistics.accuracy(pairs, recipe.ties)
     wilson, by_prompt = statistics.wilson(wins, n), statistics.accuracy_interval(pairs, recipe.ties, seed=seed)
     intervals = {"d_acc_ci_wilson": list(wilson), "d_acc_ci_cluster": list(by_prompt)}
-    bias = statistics.spearman([row.tokens for row in rows], [row.score for row in rows])
+    sides = [row.role == "teacher" for row in rows]
+    bias = statistics.length_bias(sides, [row.tokens for row in rows], [row.score for row in rows])
     return ScoreResult(
         step=step,
         checkpoint=checkpoint,
@@ -93,6 +96,7 @@ def _additions(rows: Sequence[ResponseRow], pairs: Pairs, recipe: Recipe, seed: 
         "design_effect": effect,
         "smallest_difference": statistics.smallest_difference(pairs.n / effect if effect >= 1 else pairs.n),
         "d_acc_shorter_wins": statistics.shorter_wins(pairs),
+        "length_bias_pooled": _length_bias(rows),
         "length_bias_teacher": _length_bias(by_role["teacher"]),
         "length_bias_student": _length_bias(by_role["student"]),
         "pairs_dropped": pairs.dropped,
@@ -112,6 +116,7 @@ def _warnings(
         said.append(f"{empty} of {len(rows)} responses have no token to score and are left out")
     if lost > empty:
         said.append(f"{lost - empty} of {len(rows)} scores are not finite and are left out")
+    said += _few(pairs)
     if pairs.dropped:
         said.append(f"{pairs.dropped} {'pair is' if pairs.dropped == 1 else 'pairs are'} left out; {pairs.n} remain")
     if not pairs.n:
@@ -134,8 +139,17 @@ def _warnings(
     elif spread > LARGE_SPREAD:
         said.append(f"token values vary widely (std {spread:.3g}, above {LARGE_SPREAD:g})")
     if abs(bias) > LENGTH_BIAS:
-        said.append(f"scores follow response length (rank correlation {bias:+.2f})")
+        said.append(f"scores follow response length (rank correlation within a side {bias:+.2f})")
     return said
+
+
+def _few(pairs: Pairs) -> list[str]:
+    prompts = len(set(pairs.prompt.tolist()))
+    if pairs.n > 1 and prompts == 1:
+        return ["all pairs are of one prompt: what they say of others is not known"]
+    if 1 < prompts < MANY_PROMPTS:
+        return [f"only {prompts} prompts: every interval over them is wide, and rough"]
+    return []
 
 
 def _same_text(rows: Sequence[ResponseRow]) -> list[bool]:

@@ -85,7 +85,9 @@ def measure(
         "eos_student": _share([branch.eos for student, _, branch in flat if student]),
         "differing_ends": made.differing_ends,
         "eos_shift": _eos_shift([(v, branch) for _, v, branch in flat], recipe),
-        "length_spearman": statistics.spearman([r.tokens for r in rows], [r.score for r in rows]),
+        "length_spearman": statistics.length_bias(
+            [r.role == "teacher" for r in rows], [r.tokens for r in rows], [r.score for r in rows]
+        ),
         "second_load": difference,
         "tokenizer": tokenizer_hash(critic.tokenizer),
         "fixed_set_tokenizer": str(header.get("tokenizer_sha256") or ""),

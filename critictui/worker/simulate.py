@@ -127,7 +127,8 @@ def _from_values(
     right = scored(recipe)
     real = _statistics(right)
     sizes = [branch.count(recipe.eos) for parts in branches for branch in parts]
-    bias = statistics.spearman(sizes, [float(x) for scores in right.by_prompt for x in scores[:, 0]])
+    teachers = [number == 0 for parts in branches for number, _ in enumerate(parts)]
+    bias = statistics.length_bias(teachers, sizes, [float(x) for scores in right.by_prompt for x in scores[:, 0]])
     out = [_variant("real", "", "the checkpoint's own head", [real]) | {"length_bias": bias}]
     for start, (name, label) in zip((1, 1 + seeds), names, strict=True):
         stats = [_statistics(right, head) for head in range(start, start + seeds)]

@@ -26,7 +26,7 @@ def make_rows() -> Callable[..., list[ResponseRow]]:
                 rows.append(
                     ResponseRow(
                         prompt_id=f"p{number}",
-                        prompt="why?",
+                        prompt=f"prompt {number}",
                         role="student" if index else "teacher",
                         index=max(0, index - 1),
                         text=f"text {number} {index}",

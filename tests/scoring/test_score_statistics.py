@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import operator
@@ -357,3 +358,47 @@ def test_the_words_tell_chance_from_inversion_and_from_skill(
     assert in_words(ties).splitlines()[0].endswith(", 3 pairs of 3 prompts (1 tie left out)")
     empty, _ = make_result([(math.nan, [1.0])])
     assert "no accuracy" in in_words(empty)
+
+
+@pytest.mark.parametrize(("prompts", "students"), [(20, 8), (10, 16), (5, 40), (3, 60), (2, 50)])
+def test_few_prompts_with_many_students_have_an_interval_that_holds(prompts: int, students: int) -> None:
+    rng = np.random.default_rng(7)
+    easy, luck = rng.normal(1.4, 1.2, 200_000), rng.logistic(0, 1, 200_000)
+    truth = float(np.mean(easy + luck > 0))
+    held = 0
+    for _ in range(150):
+        won = rng.normal(1.4, 1.2, (prompts, 1)) + rng.logistic(0, 1, (prompts, students)) > 0
+        n = prompts * students
+        pairs = statistics.Pairs(
+            prompt=np.repeat(np.arange(prompts), students), teacher=won.ravel().astype(float), student=np.full(n, 0.5),
+            teacher_tokens=np.ones(n, int), student_tokens=np.ones(n, int),
+            keys=tuple((str(k), 0) for k in range(n)), dropped=0,
+        )  # fmt: skip
+        low, high = statistics.accuracy_interval(pairs)
+        held += low <= truth <= high
+    assert held / 150 >= 0.87, "43 to 92 % without"
+
+
+def test_a_prompt_is_its_text_whatever_its_id_and_one_says_nothing_of_others(
+    make_rows: Callable[..., list[ResponseRow]], make_result: Callable[..., tuple[ScoreResult, list[ResponseRow]]]
+) -> None:
+    rows = make_rows([(1.0, [0.0]), (2.0, [3.0]), (2.0, [1.0])])
+    assert len(set(statistics.pairs_of(rows).prompt.tolist())) == 3
+    pairs = statistics.pairs_of(dataclasses.replace(row, prompt="the same") for row in rows)
+    assert len(set(pairs.prompt.tolist())) == 1
+    assert statistics.accuracy_interval(pairs) == (0.0, 1.0)
+    result, _ = make_result([(1.0, [0.0, 3.0, 0.5])])
+    assert (result.pairs, result.prompts, result.d_acc_ci) == (3, 1, (0.0, 1.0))
+    assert any("one prompt" in said for said in result.warnings)
+
+
+def test_length_is_a_bias_only_within_a_side() -> None:
+    rng = np.random.default_rng(3)
+    sides = [True] * 200 + [False] * 200
+    tokens = [*rng.integers(100, 200, 200).tolist(), *rng.integers(10, 60, 200).tolist()]
+    blind = [*rng.normal(2, 1, 200).tolist(), *rng.normal(-2, 1, 200).tolist()]
+    assert abs(statistics.length_bias(sides, tokens, blind)) < 0.1
+    assert statistics.spearman(tokens, blind) > 0.6
+    follows = [n / 20 - (5 if side else 0) for n, side in zip(tokens, sides, strict=True)]
+    assert statistics.length_bias(sides, tokens, follows) == pytest.approx(1.0)
+    assert math.isnan(statistics.length_bias([True, False], [3, 3], [1.0, 2.0]))
