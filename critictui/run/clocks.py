@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 A_DATE = 946_684_800.0
 """2000-01-01; what is stamped earlier counts from the start of a run, or by a clock that was never set."""
@@ -19,20 +18,6 @@ AGREE = 3600.0
 def is_date(stamp: float) -> bool:
     """Whether a wall time can be a time of day, seconds since the epoch."""
     return math.isfinite(stamp) and stamp >= A_DATE
-
-
-def written_at(files: Sequence[tuple[float, float]]) -> tuple[float | None, bool]:
-    """When a run that nobody saw grow was written last, and whether its files are copies, which are younger than that.
-
-    files: (mtime, latest stamp in it, -inf without any) of each. A copy has the time stamp of its making; its records
-    keep theirs. Those of a live run agree with its files, as far as clocks of machines do. Where all files with stamps
-    are copies, those without are taken for copies too. None where there are no files.
-    """
-    dated = [(mtime, newest) for mtime, newest in files if is_date(newest)]
-    if dated and all(mtime - newest > AGREE for mtime, newest in dated):
-        return max(newest for _, newest in dated), True
-    times = [newest if is_date(newest) and mtime - newest > AGREE else mtime for mtime, newest in files]
-    return max(times, default=None), False
 
 
 def skew(earliest: float, latest: float, fell: float, grew_at: float | None) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class RunSnapshot:
     demo: DemoKind = ""
     """Whether the run is a demo, and of which kind."""
     old: bool = False
-    """Silent for a day when we first looked, or a copy. Until it grows, that it is silent is no news."""
+    """Silent for a day when we first looked, or perhaps a copy. Until it grows, that it is silent is no news."""
     error: str = ""
     """What its log ends in, where that is an error and no step came after it: `train.log: TypeError: ...`."""
     notices: tuple[str, ...] = ()

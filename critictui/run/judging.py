@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from critictui.run.clocks import AGREE, is_date
 from critictui.run.dtypes import FloatArray
 from critictui.run.facts import RunState, Seam, Session
 from critictui.run.series import Series
@@ -122,6 +123,24 @@ def state_of(
 def is_over(step: int | None, hints: Sequence[RunHints], total: int | None) -> bool:
     """Whether a run has reached the end that it announced."""
     return any(hint.finished for hint in hints) or (step is not None and total is not None and step >= total)
+
+
+def last_written(files: Sequence[tuple[float, float]], looked: float) -> tuple[float | None, bool]:
+    """When a run that nobody saw grow was written last, and whether that was old when we first looked.
+
+    files: (mtime, latest stamp in it, -inf without any) of each. looked: when we first did, seconds since the epoch.
+    A copy has the time stamp of its making, its records keep theirs; those of a live run agree with its files, as far
+    as clocks of machines do. Where all files with stamps are copies, those without are taken for copies too. Old is a
+    copy, what was silent for a day, and, where no record has a time, what was silent at all: it may be a copy.
+    None where there are no files.
+    """
+    dated = [(mtime, newest) for mtime, newest in files if is_date(newest)]
+    if dated and all(mtime - newest > AGREE for mtime, newest in dated):
+        return max(newest for _, newest in dated), True
+    times = [newest if is_date(newest) and mtime - newest > AGREE else mtime for mtime, newest in files]
+    last = max(times, default=None)
+    patience = SILENT_FOR_GOOD if dated else SHORTEST_SILENCE
+    return last, last is not None and looked - last > patience
 
 
 def died_of(errors: Mapping[str, str], changed: Mapping[str, float]) -> str:

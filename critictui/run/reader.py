@@ -15,13 +15,13 @@ from critictui.config import Config
 from critictui.run import metrics
 from critictui.run.aliases import GENERAL, stand_ins, table_of
 from critictui.run.choice import Choice, choose, none_chosen, said_of_others
-from critictui.run.clocks import skew, written_at
+from critictui.run.clocks import skew
 from critictui.run.demo_mark import demo_kind
 from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
-from critictui.run.judging import SILENT_FOR_GOOD, SeenPace, died_of, is_over, newest_step, pace_of, seams_of, state_of
+from critictui.run.judging import SeenPace, died_of, is_over, last_written, newest_step, pace_of, seams_of, state_of
 from critictui.run.kinds import source_of
 from critictui.run.profiles import Recognised, profiles_of, recognise
 from critictui.run.series import Series
@@ -232,8 +232,7 @@ class RunReader:
             return self._grew_time, False
         stamps = {} if self._grows else self._store.newest_stamps
         files = [(mtime, stamps.get(self._names[path], -math.inf)) for path, mtime in self._found_at.items()]
-        last, copied = written_at(files)
-        return last, copied or (last is not None and self._began - last > SILENT_FOR_GOOD)
+        return last_written(files, self._began)
 
     def _silence(self) -> float:
         """Seconds since anything grew, by the monotonic clock once we saw it grow."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from critictui.config import Config
+from critictui.health.alert import SCORE_ONE
 from critictui.health.judge import judge_all
 from critictui.monitor.check import check
 from critictui.monitor.fixed_scores import fixed_scores, names_of_series
@@ -67,7 +68,7 @@ def test_a_score_by_another_recipe_is_kept_and_not_judged(tmp_path: Path) -> Non
         save_result(tmp_path, result("/sets/a.jsonl", "aa" * 32, recipe), [])
     tried = check(tmp_path, Config())
     assert not [alert for alert in alerts_of(tried) if alert["rule"] in {"generalisation-gap", "length-bias"}]
-    assert any("own recipe" in str(item) for item in waiting_of(tried))
+    assert any(SCORE_ONE in str(item) for item in waiting_of(tried))
     assert check(tmp_path, Config(recipe="gad"))["verdict"] == "critical"  # the run's recipe by its configuration
     save_result(tmp_path, result("/sets/a.jsonl", "aa" * 32), [])
     assert check(tmp_path, Config())["verdict"] == "critical"
