@@ -65,6 +65,8 @@ class Logged:
     """Standard deviation of one step, from its difference to the one before; infinite where that is unknown."""
     epoch_seam: int | None
     """The step at which the second epoch began, if the checkpoint is not before it."""
+    epochs_known: bool
+    """The run says where its epochs begin: without a seam every step is within the first."""
     margin: Window | None
     margin_run: Window | None
     margin_best: float | None
@@ -95,6 +97,7 @@ def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
         d_acc_best=_best(d_acc, newest),
         d_acc_noise=_noise(_between(d_acc, None, newest)[1]),
         epoch_seam=epoch,
+        epochs_known=run.epoch_steps is not None or run.metric(metrics.EPOCH) is not None,
         margin=_window(margin, since, newest, WINDOW),
         margin_run=_window(margin, None, newest, None),
         margin_best=_best(margin, newest),

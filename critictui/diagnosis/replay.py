@@ -194,7 +194,7 @@ def in_words(replay: Replay) -> str:
     c = replay.asked.comparison
     how = {
         "shifted": f"they are shifted by {c.shift:+.4g}, the same for every response",
-        "scaled": f"they are scaled by {c.scale:.4g}",
+        "scaled": f"they are {'' if c.scale > 0 else 'negated and '}scaled by {abs(c.scale):.4g}",
         "correlated": f"they follow the recorded ones loosely (r = {c.correlation:.3f})",
         "unrelated": f"they have little to do with the recorded ones (r = {c.correlation:.3f})",
     }[c.relation]
@@ -203,6 +203,8 @@ def in_words(replay: Replay) -> str:
     if near is not replay.asked and near.comparison.correlation > max(_CORRELATED, c.correlation + 0.01):
         words = difference_in_words(near.recipe, replay.asked.recipe)
         text += f". Nearest (r = {near.comparison.correlation:.4f}): {words}"
+    if c.relation == "scaled" and c.scale < 0:
+        return f"{text}. Every order is reversed, so d_acc is 1 less the recorded one: a sign, or the two sides, are swapped"
     if c.relation in {"shifted", "scaled"}:
         return f"{text}. Every order is the same, so d_acc is too"
     if near.comparison.correlation > _ONE_STEP:

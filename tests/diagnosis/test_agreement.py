@@ -190,6 +190,16 @@ def test_a_mean_of_steps_is_not_said_to_be_what_a_step_logged(tmp_path):
     assert said.facts["logged_d_acc_steps"] == 10
 
 
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_level_that_moved_speaks_against_sampling_in_a_claim_alone(tmp_path, claimed):
+    """The level is free and drifts within ten steps: of critictui's own score that agrees it says nothing."""
+    own = Claim(0.8, 1.2, 4.0, 2.8, 400)
+    known = case(tmp_path, RISING, own if claimed else None, simulation=None)
+    teacher = replace(known.logged.d_acc, mean=0.6, error=0.01)  # type: ignore[type-var]
+    moved = replace(known, claim=own, logged=replace(known.logged, teacher=teacher, teacher_std=0.7))
+    assert cause(explain(moved), "sampling-mismatch").verdict == ("ruled-out" if claimed else "untested")
+
+
 def test_one_step_is_called_one(tmp_path):
     assert "d_acc 0.750 at step 1, the test says" in explain(case(tmp_path, [0.75])).headline
 

@@ -128,6 +128,9 @@ def memorised(case: Case) -> Cause:
     logged, seam = case.logged, case.logged.epoch_seam
     if logged.d_acc is None:
         return cause_of("memorised", "untested", "no logged d_acc")
+    if seam is None and not logged.epochs_known:
+        return cause_of("memorised", "untested", "the run does not say where its epochs begin",
+                      "compare the logged values of the first pass over the data with the later ones")  # fmt: skip
     if seam is None or logged.d_acc_before_epoch is None:
         return cause_of(
             "memorised",
@@ -151,7 +154,8 @@ def memorised(case: Case) -> Cause:
         )
     if test is not None and abs(test - before.mean) < abs(test - after.mean):
         if before.differs(test, case.test_error(before.mean)) <= FAR:
-            return cause_of("memorised", "proven", f"{text}; the test's {test:.3f} is what was logged before it", advice, test=test, **evidence)  # fmt: skip
+            verdict: CauseVerdict = "proven" if case.real_lands else "likely"
+            return cause_of("memorised", verdict, f"{text}; the test's {test:.3f} is what was logged before it", advice, test=test, **evidence)  # fmt: skip
         if test < before.mean - AGREEMENT:
             return cause_of("memorised", "unlikely", f"{text}; but the test's {test:.3f} is far below both", advice, test=test, **evidence)  # fmt: skip
     return cause_of("memorised", "likely", text, advice, **evidence)

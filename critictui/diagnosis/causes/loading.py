@@ -84,6 +84,9 @@ def wrong_tokenizer(case: Case) -> Cause:
     if made_with and own and made_with != own:
         return cause_of("wrong-tokenizer", "likely", "the fixed set's tokens were made with another tokenizer than the checkpoint's",
                       "make the fixed set with the checkpoint's own tokenizer", checkpoint=own, fixed_set=made_with)  # fmt: skip
+    if case.claimed:
+        return cause_of("wrong-tokenizer", "untested", "which tokenizer your test used is not known: critictui's own set says nothing of it",
+                      "compare its token ids of one prompt with the checkpoint's tokenizer's")  # fmt: skip
     if case.fixed_set is not None and not _has_ids(case.fixed_set):
         return cause_of(
             "wrong-tokenizer",

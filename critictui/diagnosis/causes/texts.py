@@ -25,7 +25,7 @@ def sampling_mismatch(case: Case) -> Cause:
     words = ", ".join(f"{k} {a:g} in training, {b:g} in the test" for k, (a, b) in sorted(differing.items()))
     evidence: dict[str, object] = {"training": trained, "test": tested}
     known = claim is not None and claim.teacher is not None and teacher is not None and math.isfinite(teacher.error)
-    if known and not case.nothing_to_explain:
+    if known and (case.claimed or not case.nothing_to_explain):
         assert claim is not None and claim.teacher is not None and teacher is not None  # noqa: PT018
         spread = case.logged.teacher_std or 1.0
         error = spread / math.sqrt(claim.pairs or 100)
