@@ -25,7 +25,21 @@ def result(path: str, sha256: str, recipe: Recipe = PRESETS["gad-fork"], step: i
     for number in range(200):
         for role, score in (("teacher", 1.0), ("student", 2.0 * (number % 2))):
             rows.append(
-                ResponseRow(f"p{number}", "why?", role, 0, f"{role} {number}", score, 10, score, 1, 0, 1, False, "stop")
+                ResponseRow(
+                    f"p{number}",
+                    f"why {number}?",
+                    role,
+                    0,
+                    f"{role} {number}",
+                    score,
+                    10,
+                    score,
+                    1,
+                    0,
+                    1,
+                    False,
+                    "stop",
+                )
             )
     what: dict[str, Any] = {"checkpoint": "c", "fingerprint": "f", "values": {}, "tokens": 1, "seconds": {}}
     return summarise(
