@@ -133,6 +133,7 @@ def _audited(
         heads=names.names,
         architecture=config.architecture if config else "",
         problems=tuple(problems.found),
+        unseen=tuple(filter(None, [weights.unseen()])),
     )
 
 

@@ -104,6 +104,8 @@ class Audit:
     """From `config.json`, for display only: it is often wrong."""
     problems: tuple[tuple[str, str], ...]
     """(finding id, message): head-missing, head-duplicated, weights-damaged, incomplete, wrong-shape."""
+    unseen: tuple[str, ...] = ()
+    """What an audit does not look at or no file shows, in words: none of it speaks against the checkpoint."""
 
     @property
     def scorable(self) -> bool:

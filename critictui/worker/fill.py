@@ -11,6 +11,7 @@ import math
 import mmap
 import os
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -21,8 +22,10 @@ import torch
 from torch import Tensor
 
 from critictui.checkpoint.checkpoint import CheckpointError
+from critictui.checkpoint.checksum import Sealed, Seals, Strip, joined
 from critictui.checkpoint.stored import ITEM_SIZE, Piece, StoredTensor
 from critictui.checkpoint.weights import Weights, reading
+from critictui.worker.checking import Checking
 from critictui.worker.page_cache import forget, is_cold
 
 CHUNK = 4 << 20
@@ -85,12 +88,13 @@ def fill_tensors(
     *,
     threads: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> None:
+) -> Checking:
     """Read every tensor into its target, which may have another floating dtype or lie on a GPU.
 
     stop: asked between chunks; once it says so, the rest is left unread.
     Raises CheckpointError where a file ends early, or a chunk holds values that are not finite or (in a matrix of the
-    layers) nothing but zeros. What this alone brings into the page cache is given up chunk by chunk.
+    layers) nothing but zeros, or an entry read from the disk does not have its checksum. What this alone brings into
+    the page cache is given up chunk by chunk. Returns the check of the checksums that is still to be waited for.
     """
     total = sum(fill.stored.nbytes for fill in fills) or 1
     runs = [run for fill in fills for run in _runs(fill)]
@@ -113,6 +117,7 @@ def fill_tensors(
             forget(fd)
     reader.finish()
     progress(1.0)
+    return Checking(reader.unchecked(), reader.cold)
 
 
 def _runs(fill: Fill) -> Iterator[_Run]:
@@ -192,6 +197,8 @@ class _Reader:
         self._done = 0
         self._lock = threading.Lock()
         self._own = threading.local()
+        self._seals = Seals(weights)
+        self._strips: dict[Sealed, list[Strip]] = {}
 
     def read_all(self, shares: Iterator[list[_Run]]) -> None:
         for runs in shares:
@@ -199,6 +206,7 @@ class _Reader:
                 if self.stopped or self._stop():
                     return
                 self._read(run)
+            self._end_strip()
             with self._lock:
                 self._done += sum(run.count * ITEM_SIZE[run.fill.stored.dtype] for run in runs)
                 share = self._done / self._total
@@ -220,6 +228,45 @@ class _Reader:
     def finish(self) -> None:
         """What is left to do when every run has been read."""
 
+    def unchecked(self) -> list[Sealed]:
+        """Entries that were read and whose checksums are not known yet.
+
+        Raises CheckpointError where one that is known is not the entry's.
+        """
+        left: list[Sealed] = []
+        for entry, strips in self._strips.items():
+            crc = joined(entry, strips)
+            if crc is None:
+                left.append(entry)
+            elif crc != entry.crc:
+                raise entry.damaged()
+        return left
+
+    def _sum_up(self, run: _Run, data: memoryview) -> None:
+        """Take the checksum of what came from the disk on, strip by strip; of the rest note that it was read."""
+        fd = self._weights.fds[run.file]
+        entry = self._seals.at(fd, run.offset)
+        if entry is None:
+            return
+        if fd not in self.cold:
+            self._strips.setdefault(entry, [])
+            return
+        own: tuple[Sealed, Strip] | None = getattr(self._own, "strip", None)
+        if own is not None and own[0] == entry and own[1].begin + own[1].length == run.offset:
+            before = own[1]
+            strip = Strip(before.begin, before.length + len(data), zlib.crc32(data, before.crc))
+        else:
+            self._end_strip()
+            strip = Strip(run.offset, len(data), zlib.crc32(data))
+        self._own.strip = (entry, strip)
+
+    def _end_strip(self) -> None:
+        own: tuple[Sealed, Strip] | None = getattr(self._own, "strip", None)
+        if own is not None:
+            with self._lock:
+                self._strips.setdefault(own[0], []).append(own[1])
+            self._own.strip = None
+
     def _own_buffer(self) -> Tensor:
         buffer: Tensor | None = getattr(self._own, "buffer", None)
         if buffer is None:
@@ -235,6 +282,7 @@ class _Reader:
                 if got == 0:
                     raise CheckpointError(f"{path}: cut short in {run.fill.stored.name}; copy the file again")
                 at += got
+        self._sum_up(run, into)
         if self._weights.fds[run.file] in self.cold:
             forget(self._weights.fds[run.file], run.offset, len(into))
 

@@ -22,6 +22,7 @@ from critictui.checkpoint.model_config import read_config
 from critictui.checkpoint.stored import StoredTensor
 from critictui.checkpoint.weights import Weights, open_weights
 from critictui.worker.backbone import build_backbone
+from critictui.worker.checking import Checking
 from critictui.worker.fill import Fill, allocate, fill_tensors
 from critictui.worker.model import Critic
 from critictui.worker.tokenizer import open_tokenizer
@@ -50,7 +51,8 @@ def load_critic(
 
     Raises CheckpointError where the checkpoint is not fit to be scored (no head, two heads, a missing, unexpected,
     mis-shaped or non-finite tensor, damaged files), VanishedError where it went away or was replaced meanwhile,
-    MemoryError where the host has no room. Host memory: one copy of the model in the target dtype and a few buffers.
+    MemoryError where the host has no room. Checksums of what was in the page cache are compared beside the scoring:
+    `Critic.verify` waits for them. Host memory: one copy of the model in the target dtype and a few buffers.
     """
     started = time.perf_counter()
     found = checkpoint if isinstance(checkpoint, Checkpoint) else resolve_target(checkpoint)
@@ -67,7 +69,8 @@ def load_critic(
                     torch.manual_seed(seed)
                     backbone, config = build_backbone(wanted, attention)
                 sources = match_names(backbone, weights, tied=bool(getattr(config, "tie_word_embeddings", False)))
-                _assign_all(backbone, sources, filling.tensors(), place, weights)
+                made, checking = filling.tensors()
+                _assign_all(backbone, sources, made, place, weights)
                 head, bias = _head(weights, facts, place, kind)
     except VanishedError as error:
         raise VanishedError(f"{found.path}: checkpoint removed during loading; choose a newer one") from error
@@ -88,6 +91,7 @@ def load_critic(
         dtype=kind,
         load_seconds=time.perf_counter() - started,
         identity=before,
+        checking=checking,
         tokenizer_path=tokenizer_path,
         open_tokenizer=lambda: open_tokenizer(found, rows, tokenizer_path),
     )
@@ -150,10 +154,13 @@ class _Filling:
         self._pool.shutdown(wait=True)
         sys.setswitchinterval(self._turn)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Wait for all of them: stored name to tensor. Raises what the reading raised."""
-        self._reading.result()
-        return {fill.stored.name: fill.target for fill in self._fills}
+    def tensors(self) -> tuple[dict[str, Tensor], Checking]:
+        """Wait for all of them: stored name to tensor, and the check of checksums that goes on.
+
+        Raises what the reading raised.
+        """
+        checking = self._reading.result()
+        return {fill.stored.name: fill.target for fill in self._fills}, checking
 
 
 def _candidates(weights: Weights) -> Iterator[StoredTensor]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from critictui.checkpoint.checkpoint import Audit, Checkpoint
+    from critictui.worker.checking import Checking
 
 
 @dataclass(eq=False)
@@ -40,6 +41,8 @@ class Critic:
     identity: str
     """`checkpoint.identity` as it was before the first byte was read."""
     open_tokenizer: Callable[[], Any] = field(repr=False)
+    checking: Checking | None = field(default=None, repr=False)
+    """The checksums of the archives that were read, on their way."""
     tokenizer_path: Path | None = None
     """The folder that stands in for the checkpoint's own tokenizer."""
 
@@ -58,11 +61,24 @@ class Critic:
         """The critic's own tokenizer, loaded offline on first use; CheckpointError names the file that is missing."""
         return self.open_tokenizer()
 
-    def verify(self) -> None:
-        """Raise VanishedError unless the files are still the very ones that were loaded (call it after scoring)."""
+    def verify(self, *, wait: bool = True) -> None:
+        """Raise unless what was loaded was whole and is still there (call it after scoring).
+
+        VanishedError: the files are not the very ones any more. CheckpointError: bytes that do not have the checksum
+        that was stored with them. wait: until every checksum is known; else only those that are known count.
+        """
+        from critictui.checkpoint.checkpoint import CheckpointError
         from critictui.checkpoint.identity import verify
 
+        damage: CheckpointError | None = None
+        try:
+            if self.checking is not None:
+                self.checking.ask(wait=wait)
+        except CheckpointError as error:
+            damage = error
         verify(self.checkpoint, self.identity, tokenizer=self.tokenizer_path)
+        if damage is not None:  # that no replacement explains
+            raise damage
 
     @property
     def parameters(self) -> int:

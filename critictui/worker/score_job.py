@@ -54,7 +54,7 @@ def run(job: Job, tell: Tell) -> Finished:
     report = reporter(tell, "score")
 
     def scored_some(done: float, total: float) -> None:
-        critic.verify()  # a checkpoint that goes away ends this now, not after hours
+        critic.verify(wait=False)  # a checkpoint that goes away or is damaged ends this now, not after hours
         report(done, total)
 
     result, rows = score_critic(critic, fixed_set, recipe, tokenised=tokenised, progress=scored_some)
