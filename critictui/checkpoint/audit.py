@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from critictui.checkpoint import one_save
 from critictui.checkpoint.beside import digest_beside
 from critictui.checkpoint.checkpoint import (
     AdapterError,
@@ -104,6 +105,9 @@ def _audited(
     digest = hashlib.sha256()
     for name in weights.others:
         problems.add("weights-damaged", f"{checkpoint.path}: {name[:120]!r} in the state dict is no tensor")
+    mixed = one_save.contradiction(checkpoint) if checkpoint.layout == "verl-fsdp" else ""
+    if mixed:
+        problems.add("incomplete", f"{checkpoint.path}: {mixed}")
     for message in weights.check_small_entries():
         problems.add("weights-damaged", message)
     names = find_head(weights.tensors)
@@ -133,7 +137,7 @@ def _audited(
         heads=names.names,
         architecture=config.architecture if config else "",
         problems=tuple(problems.found),
-        unseen=tuple(filter(None, [weights.unseen()])),
+        unseen=tuple(filter(None, [weights.unseen(), one_save.doubt(checkpoint)])),
     )
 
 

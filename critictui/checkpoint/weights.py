@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,14 @@ from critictui.checkpoint.archive import LocalTensor, StateDict, open_state_dict
 from critictui.checkpoint.checkpoint import AdapterError, Checkpoint, CheckpointError, VanishedError
 from critictui.checkpoint.safetensors_header import read_header
 from critictui.checkpoint.stored import ITEM_SIZE, Piece, StoredTensor, join_pieces
+from critictui.checkpoint.zip_archive import ZipArchive
 
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 _PREFIXES = ("module.", "pretrained_model.")
 _ADAPTED = (".lora_A.", ".lora_B.", ".lora_embedding_", ".base_layer.", ".modules_to_save.")
 """Parts of the names that PEFT gives to what it adds and to what it wraps."""
+_SAMPLE = 1 << 16
+"""Bytes compared in the first, middle and last place of copies without checksums; a head is compared whole."""
 _NUMPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "int64": "<i8", "int32": "<i4", "int16": "<i2"}
 
 
@@ -198,17 +202,54 @@ def _joined(weights: Weights, name: str, parts: list[tuple[int, LocalTensor]]) -
                 f"{weights.files[rank]}: {name} is {part.dtype} {part.shape}, in rank 0 {first.dtype} {first.shape}"
             )
     if first.replicated:
+        for rank, part in parts[1:]:
+            _agree(weights, parts[0], (rank, part))
         whole = Piece(parts[0][0], first.offset, 0, 0, first.shape[0] if first.shape else 1)
         return StoredTensor(name, first.shape, first.dtype, (whole,))
     count = len({part.coordinate for _, part in parts})
     pieces: dict[tuple[int, int], Piece] = {}
+    holders: dict[tuple[int, int], tuple[int, LocalTensor]] = {}
     for rank, part in parts:
         begin = part.begin
         length = part.local_shape[part.dim]
         if begin is None:
             begin = _begin(weights.files[rank], part, count)
-        pieces.setdefault((begin, length), Piece(rank, part.offset, part.dim, begin, length))
+        if (begin, length) in pieces:
+            _agree(weights, holders[begin, length], (rank, part))
+            continue
+        holders[begin, length] = rank, part
+        pieces[begin, length] = Piece(rank, part.offset, part.dim, begin, length)
     return join_pieces(name, first.shape, first.dtype, list(pieces.values()), where=str(weights.path))
+
+
+def _agree(weights: Weights, one: tuple[int, LocalTensor], other: tuple[int, LocalTensor]) -> None:
+    """Two ranks' copies of a piece must be equal: by the checksums of all of it, else by samples of its bytes.
+
+    Raises CheckpointError where they are not: such ranks are not of one step.
+    """
+    size = math.prod(one[1].local_shape) * ITEM_SIZE[one[1].dtype]
+    checksums = [_checksum(weights.archives[rank].archive, part, size) for rank, part in (one, other)]
+    if all(checksums):
+        same = checksums[0] == checksums[1]
+    else:
+        places = {at: min(_SAMPLE, size - at) for at in (0, max(0, size // 2 - _SAMPLE), max(0, size - _SAMPLE))}
+        with reading(weights.files[other[0]]):
+            same = all(
+                os.pread(weights.fds[one[0]], count, one[1].offset + at)
+                == os.pread(weights.fds[other[0]], count, other[1].offset + at)
+                for at, count in places.items()
+            )
+    if not same:
+        raise CheckpointError(
+            f"{weights.files[other[0]]}: {one[1].name} is another than in {weights.files[one[0]].name}, which should "
+            "be its copy; the ranks are not of one step"
+        )
+
+
+def _checksum(archive: ZipArchive, part: LocalTensor, size: int) -> int:
+    """The stored CRC-32 of a piece that is all of its entry; 0 where there is none."""
+    entry = archive.entries.get(part.entry)
+    return entry.crc if entry is not None and entry.size == size else 0
 
 
 def _begin(file: Path, part: LocalTensor, count: int) -> int:
