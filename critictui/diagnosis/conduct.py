@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from critictui.diagnosis.behaviour import Behaviour
 from critictui.diagnosis.finding import Finding, FindingSeverity
+from critictui.scoring.statistics import is_length_bias
 
 LARGE_MEAN = 5.0
 LARGE_STD = 5.0
@@ -73,7 +74,9 @@ def behaviour_findings(b: Behaviour) -> Iterator[Finding]:
                 f"values at the {where} token hardly differ between responses (std {std:.3g}; over all tokens {b.values.std:.3g}): do not score by that token alone",
                 std=std,
             )
-    if abs(b.length_spearman) > LENGTH_BIAS and b.echoed <= 0.5:  # a repeated prompt makes students long: no bias
+    if (
+        is_length_bias(b.length_spearman, b.pairs, LENGTH_BIAS) and b.echoed <= 0.5
+    ):  # a repeated prompt makes students long: no bias
         yield finding(
             "length-bias",
             "warning",

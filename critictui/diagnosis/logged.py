@@ -67,6 +67,8 @@ class Logged:
     """The step at which the second epoch began, if the checkpoint is not before it."""
     epochs_known: bool
     """The run says where its epochs begin: without a seam every step is within the first."""
+    d_acc_rise: float
+    """The largest step up from one window of steps to the next; 0 where there are not two."""
     margin: Window | None
     margin_run: Window | None
     margin_best: float | None
@@ -98,6 +100,7 @@ def logged_curve(run: RunSnapshot, step: int | None) -> Logged:
         d_acc_noise=_noise(_between(d_acc, None, newest)[1]),
         epoch_seam=epoch,
         epochs_known=run.epoch_steps is not None or run.metric(metrics.EPOCH) is not None,
+        d_acc_rise=_rise(_between(d_acc, None, newest)[1]),
         margin=_window(margin, since, newest, WINDOW),
         margin_run=_window(margin, None, newest, None),
         margin_best=_best(margin, newest),
@@ -143,6 +146,13 @@ def _best(series: Series | None, last: int | None) -> float | None:
         return float(np.max(values)) if len(values) else None
     means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
     return float(np.max(means))
+
+
+def _rise(values: np.ndarray) -> float:
+    if len(values) < 2 * WINDOW:
+        return 0.0
+    means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
+    return float(np.max(means[WINDOW:] - means[:-WINDOW]))
 
 
 def _noise(values: np.ndarray) -> float:

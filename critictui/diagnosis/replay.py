@@ -204,7 +204,7 @@ def in_words(replay: Replay) -> str:
         words = difference_in_words(near.recipe, replay.asked.recipe)
         text += f". Nearest (r = {near.comparison.correlation:.4f}): {words}"
     if c.relation == "scaled" and c.scale < 0:
-        return f"{text}. Every order is reversed, so d_acc is 1 less the recorded one: a sign, or the two sides, are swapped"
+        return f"{text}. Every order is reversed, and d_acc is 1 less the recorded one: a sign or the sides are swapped"
     if c.relation in {"shifted", "scaled"}:
         return f"{text}. Every order is the same, so d_acc is too"
     if near.comparison.correlation > _ONE_STEP:

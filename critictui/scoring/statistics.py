@@ -269,6 +269,12 @@ def length_bias(teacher: Sequence[bool], tokens: Sequence[int], scores: Sequence
     return sum(known) / len(known) if known else math.nan
 
 
+def is_length_bias(r: float, pairs: int, limit: float) -> bool:
+    """Whether a rank correlation is beyond `limit`, and clear of half of it by its own error."""
+    error = 1 / math.sqrt(max(1, 2 * pairs - 3))  # of a correlation near zero, two responses a pair
+    return abs(r) > limit and abs(r) - 1.96 * error >= 0.5 * limit
+
+
 def shorter_wins(pairs: Pairs) -> float:
     """The d_acc of a rule that knows nothing but length: the shorter response is the teacher's (ties left out).
 

@@ -138,7 +138,7 @@ def _warnings(
         said.append(f"token values hardly vary (std {spread:.3g}, below {SMALL_SPREAD:g})")
     elif spread > LARGE_SPREAD:
         said.append(f"token values vary widely (std {spread:.3g}, above {LARGE_SPREAD:g})")
-    if abs(bias) > LENGTH_BIAS:
+    if statistics.is_length_bias(bias, pairs.n, LENGTH_BIAS):
         said.append(f"scores follow response length (rank correlation within a side {bias:+.2f})")
     return said
 

@@ -153,7 +153,7 @@ def test_a_jump_with_which_the_test_agrees_is_no_cause(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("test", "verdict"), [(0.77, "proven"), (0.85, "likely"), (0.46, "unlikely"), (0.98, "unlikely")]
+    ("test", "verdict"), [(0.77, "likely"), (0.85, "likely"), (0.46, "unlikely"), (0.98, "unlikely")]
 )
 def test_pairs_seen_before_explain_a_test_that_says_what_was_logged_before(tmp_path, test, verdict):
     curve = np.concatenate([np.full(60, 0.76), np.full(60, 0.99)]) + 0.005 * np.sin(range(120))
@@ -263,3 +263,11 @@ def test_no_answer_says_unlikely_and_that_it_is_that(tmp_path):
             if c.verdict == "unlikely" and c.id in {"head-missing", "score-definition"}:
                 assert "fits them better" in c.message or "shows no trace of it" in c.message
     assert not math.isnan(two.d_acc or 0)
+
+
+def test_without_known_epochs_a_rise_is_untested_and_none_is_ruled_out(tmp_path):
+    flat = 0.76 + 0.005 * np.sin(range(120))
+    rises = np.concatenate([np.full(60, 0.76), np.full(60, 0.99)]) + 0.005 * np.sin(range(120))
+    for curve, verdict in ((flat, "ruled-out"), (rises, "untested")):
+        said = explain(case(tmp_path, curve, Claim(d_acc=0.46, pairs=400), simulation=None))
+        assert cause(said, "memorised").verdict == verdict

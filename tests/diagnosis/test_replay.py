@@ -262,6 +262,13 @@ def test_a_shift_and_a_scale_are_recognised(recorded, tmp_path, change: Callable
         assert found.asked.comparison.scale == pytest.approx(1 / 3, abs=1e-3)
 
 
+def test_scores_of_the_other_sign_are_reversed_and_said_to_be(recorded, tmp_path):
+    found = replayed(recorded, tmp_path / "samples.pt", as_tensors(recorded, -recorded.scores(Recipe())))
+    assert found.found is None
+    assert "negated and scaled by 1" in in_words(found)
+    assert "Every order is reversed" in in_words(found)
+
+
 def test_recipes_that_these_responses_cannot_tell_apart_are_named(recorded, tmp_path):
     """Responses of one token: mean, last and sum are the same number."""
     short = replace(

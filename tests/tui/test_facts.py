@@ -109,7 +109,7 @@ async def test_many_notices_at_the_start_are_one_toast_and_all_are_kept(
 
 
 @pytest.mark.parametrize("key", ["2", "l", "c"])
-async def test_a_toast_covers_the_keys_and_nothing_else(
+async def test_a_toast_lies_above_the_keys_and_covers_one_line(
     key: str, showing: Showing, settle: Settle, text_of: TextOf
 ) -> None:
     async with showing(size=(80, 24)) as pilot:
@@ -127,5 +127,5 @@ async def test_a_toast_covers_the_keys_and_nothing_else(
             await pilot.pause(0.01)
         await settle(pilot)
         after = text_of(app).splitlines()
-        assert "● saved: /a/file/somewhere" in after[-1]
-        assert after[:-1] == before[:-1]
+        assert "● saved: /a/file/somewhere" in after[-2]
+        assert (after[:-2], after[-1]) == (before[:-2], before[-1])

@@ -9,6 +9,7 @@ import math
 from critictui.diagnosis.case import AGREEMENT, FAR, NEAR, Case
 from critictui.diagnosis.causes.common import NO_TEST, SCORE_IT, cause_of
 from critictui.diagnosis.finding import Cause, CauseVerdict
+from critictui.diagnosis.logged import WINDOW
 
 AT_CHANCE = 0.55
 """A critic whose d_acc was above this and is now within reach of 0.5 has lost something."""
@@ -129,8 +130,12 @@ def memorised(case: Case) -> Cause:
     if logged.d_acc is None:
         return cause_of("memorised", "untested", "no logged d_acc")
     if seam is None and not logged.epochs_known:
-        return cause_of("memorised", "untested", "the run does not say where its epochs begin",
-                      "compare the logged values of the first pass over the data with the later ones")  # fmt: skip
+        noise = logged.d_acc_noise * math.sqrt(2 / WINDOW) if math.isfinite(logged.d_acc_noise) else 0.0
+        text = "the run does not say where its epochs begin"
+        if logged.d_acc_rise <= STEP_CHANGE + FAR * noise:
+            return cause_of("memorised", "ruled-out", f"d_acc never rose at once, wherever epochs begin ({text})", rise=logged.d_acc_rise)  # fmt: skip
+        return cause_of("memorised", "untested", f"{text}, and d_acc once rose by {logged.d_acc_rise:.2f} within {2 * WINDOW} steps",
+                      "if that is where an epoch begins, judge by the values before it", rise=logged.d_acc_rise)  # fmt: skip
     if seam is None or logged.d_acc_before_epoch is None:
         return cause_of(
             "memorised",
