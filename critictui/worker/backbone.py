@@ -17,6 +17,8 @@ from critictui.checkpoint.model_config import ModelConfig
 _STRIPPED = frozenset(
     {"auto_map", "dtype", "torch_dtype", "attn_implementation", "trust_remote_code", "custom_pipelines"}
 )
+_BOTH_WAYS = frozenset({"xlnet", "bert-generation"})
+"""Called causal language models, and bidirectional where nothing else is asked for."""
 _MOST = {
     "hidden_size": 1 << 20,
     "vocab_size": 1 << 24,
@@ -73,8 +75,8 @@ def clean_values(values: dict[str, Any]) -> dict[str, Any]:
 def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]:
     """The model without `lm_head` and its transformers configuration; parameters on the meta device, buffers real.
 
-    Raises CheckpointError for a model type that this transformers does not know by itself, absurd sizes or a
-    quantised model.
+    Raises CheckpointError for a model type that this transformers does not know by itself or that is no causal decoder,
+    absurd sizes or a quantised model.
     """
     import_transformers()
     from transformers import CONFIG_MAPPING, AutoModel
@@ -85,6 +87,8 @@ def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]
             f"{config.path}: model_type {str(kind)[:60]!r} is not one that transformers knows without remote code; "
             "remote code is never run"
         )
+    if not _decodes(kind):
+        raise _no_decoder(config, kind)
     if config.values.get("quantization_config"):
         raise CheckpointError(
             f"{config.path}: a quantised model is not scored; give the checkpoint before quantisation"
@@ -102,8 +106,37 @@ def build_backbone(config: ModelConfig, attention: str) -> tuple[nn.Module, Any]
     except Exception as error:  # a foreign config in a foreign library may raise anything
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{config.path}: transformers cannot build this {kind}: {first}") from error
+    if settings.is_encoder_decoder or _looks_ahead(model):
+        raise _no_decoder(config, kind)
     model.config.use_cache = False
     return model.eval().requires_grad_(False), settings
+
+
+def _decodes(kind: str) -> bool:
+    """Whether transformers knows models of this type as causal language models, with pictures or without.
+
+    What it also has a masked language model for is an encoder, and its sequence classifier runs layers of its own
+    (BERT's pooler, RoBERTa's and ModernBERT's dense layer) between the last hidden state and the head.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    encoders = (auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    decoders = (auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    if kind in _BOTH_WAYS or any(kind in mapping for mapping in encoders):
+        return False
+    return kind.endswith("_text") or any(kind in mapping for mapping in decoders)
+
+
+def _looks_ahead(model: nn.Module) -> bool:
+    """Whether a token's hidden state depends on what follows it; an encoder of pictures may."""
+    text = getattr(model, "language_model", model)
+    return any(getattr(module, "is_causal", None) is False for module in text.modules()) or hasattr(text, "pooler")
+
+
+def _no_decoder(config: ModelConfig, kind: str) -> CheckpointError:
+    return CheckpointError(
+        f"{config.path}: {kind} is no causal decoder; only critics of a causal decoder and one linear head are scored"
+    )
 
 
 @contextmanager

@@ -206,7 +206,9 @@ def match_names(backbone: nn.Module, weights: Weights, *, tied: bool) -> dict[st
             continue
         own = name if name in current else name.removeprefix(prefix)
         if own not in current:
-            raise CheckpointError(f"{weights.path}: {name} is no part of the model in its config; wrong config.json?")
+            raise CheckpointError(
+                f"{weights.path}: {name} is no part of the model in its config; wrong config.json, or an unknown layer?"
+            )
         if own in sources:
             raise CheckpointError(f"{weights.path}: {own} is stored twice, also as {name}; remove one")
         sources[own] = stored
