@@ -15,7 +15,13 @@ from critictui.checkpoint.weights import weight_map
 from critictui.checkpoint.zip_archive import TruncatedError, is_whole
 
 SHARD = re.compile(r"^model_world_size_(\d{1,6})_rank_(\d{1,6})\.pt$")
-_STEP = re.compile(r"(?:global[_-]?step|checkpoint|ckpt|step|iter)[_-]?(\d{1,18})$")
+_STEP = re.compile(r"^(?:global[_-]?step|checkpoint|ckpt|step|iter(?:ation)?)[_-]?(\d{1,18})(?:_hf)?$")
+"""The whole name of a step's folder: verl, Hugging Face, DeepSpeed, OpenRLHF (`global_step10_hf`), Megatron."""
+_WITHIN = frozenset({
+    "actor", "adapter", "critic", "default", "hf", "hf_model", "huggingface", "lora_adapter", "merged",
+    "merged_hf_model", "model", "policy", "ref", "reward", "reward_model", "value", "weights",
+})  # fmt: skip
+"""What trainers and mergers call a folder within a step's own."""
 _NUMBERED = re.compile(r"^(?:model|pytorch_model)-(\d{5})-of-(\d{5})\.(?:safetensors|bin)$")
 _HEAD_FILES = ("value_head.safetensors", "value_head.bin")
 _ABANDONED_SECONDS = 600.0
@@ -23,11 +29,14 @@ _ABANDONED_SECONDS = 600.0
 
 
 def step_of(path: Path) -> int | None:
-    """The step in the name of the directory or of its nearest parents (`global_step_310/critic`, `checkpoint-300`)."""
-    for part in (path.name, path.parent.name, path.parent.parent.name):
-        found = _STEP.search(part)
+    """The step that the directory's name is (`checkpoint-300`), or that of the step it is a part of
+    (`global_step_310/critic/huggingface`); None where the names say no step, whatever numbers are in them."""
+    for folder in (path, path.parent, path.parent.parent):
+        found = _STEP.match(folder.name)
         if found:
             return int(found[1])
+        if folder.name not in _WITHIN:
+            return None
     return None
 
 

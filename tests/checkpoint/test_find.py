@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from critictui.checkpoint.checkpoint import CheckpointError, VanishedError
+from critictui.checkpoint.completeness import step_of
 from critictui.checkpoint.find import MAX_DEPTH, describe, find_checkpoints, resolve_target, scan
 
 pytestmark = pytest.mark.torch
@@ -44,6 +45,31 @@ def test_steps_are_ordered_by_number_and_not_as_text_or_by_time(tmp_path: Path, 
     assert {c.state for c in found} == {"complete"}
     assert found[0].world_size == 2
     assert found[0].size == sum(f.stat().st_size for f in found[0].files)
+
+
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [
+        ("run/global_step_310/critic", 310),
+        ("run/global_step_310/critic/huggingface", 310),
+        ("run/global_step_310/critic/merged", 310),
+        ("run/checkpoint-300", 300),
+        ("run/step_50", 50),
+        ("run/iter_0000120/model", 120),
+        ("run/_actor/global_step100_hf", 100),
+        ("ckpt-7", 7),
+        ("warmup-iter2/merged_critic", None),
+        ("warmup-iter2/critic", None),
+        ("exp_step3", None),
+        ("ppo-checkpoint-7/critic_final/hf", None),
+        ("checkpoint-7/critic_final/hf", None),
+        ("step_3/run/critic", None),
+        ("checkpoint-300-best", None),
+        ("critic", None),
+    ],
+)
+def test_a_step_is_the_whole_name_of_the_folder_that_is_the_checkpoint_s_own(place: str, step: int | None) -> None:
+    assert step_of(Path("/data") / place) == step
 
 
 def test_the_tracker_is_as_good_as_data_pt(tmp_path: Path, pristine: Path) -> None:
