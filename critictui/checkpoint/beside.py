@@ -17,7 +17,7 @@ _TOKENIZERS = (
 )  # fmt: skip
 _CONFIGS = ("config.json", "generation_config.json")
 _LARGEST = 256 << 20
-_OF_NO_ACCOUNT = frozenset({
+OF_NO_ACCOUNT = frozenset({
     "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "torch_dtype", "transformers_version",
     "use_cache",
 })  # fmt: skip
@@ -26,7 +26,7 @@ _OF_NO_ACCOUNT = frozenset({
 
 def folders(path: Path) -> tuple[Path, ...]:
     """Where verl and transformers keep config and tokenizer of the weights in `path`, nearest first."""
-    return (path / "huggingface", path, path.parent / "huggingface", path.parent)
+    return (path, path / "huggingface", path.parent / "huggingface", path.parent)
 
 
 def tokenizer_folder(path: Path, given: Path | None = None) -> Path | None:
@@ -84,5 +84,5 @@ def _essence(content: bytes) -> bytes:
         return content
     if not isinstance(values, dict):
         return content
-    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in _OF_NO_ACCOUNT}
+    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in OF_NO_ACCOUNT}
     return json.dumps(kept, sort_keys=True).encode()

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from critictui.checkpoint.audit import audit
+from critictui.checkpoint.beside import tokenizer_folder
 from critictui.checkpoint.checkpoint import VanishedError
 from critictui.checkpoint.find import describe
 from critictui.checkpoint.head import looks_initialised
 from critictui.checkpoint.identity import identity, verify
+from critictui.checkpoint.model_config import read_config
 
 pytestmark = pytest.mark.torch
 
@@ -416,3 +418,59 @@ def test_an_index_that_promises_what_no_file_holds_is_damage(tmp_path: Path, for
     content["weight_map"]["model.layers.9.extra"] = "model-00001-of-00002.safetensors"
     index.write_text(json.dumps(content))
     assert problems(folder) == ["weights-damaged"]
+
+
+def two_configs(tmp_path: Path, forms: ModuleType, **changes: object) -> Path:
+    """Weights with their config beside them, and another in `huggingface/`."""
+    path: Path = forms.write_hf(tmp_path, forms.weights())
+    forms.write_config(path / "huggingface", forms.config(**changes))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_attention_heads": 8, "num_key_value_heads": 4},
+        {"rope_theta": 1e6},
+        {"rope_theta": None, "rope_parameters": {"rope_theta": 1e6}},
+        {"rope_parameters": {"rope_theta": 1e6}, "rms_norm_eps": 1e-5},
+    ],
+)
+def test_two_configs_that_contradict_each_other_are_refused(
+    tmp_path: Path, forms: ModuleType, changes: dict[str, object]
+) -> None:
+    values = {k: v for k, v in changes.items() if v is not None}
+    path = two_configs(tmp_path, forms, **values)
+    if changes.get("rope_theta", 1) is None:
+        other = path / "huggingface" / "config.json"
+        other.write_text(json.dumps({k: v for k, v in json.loads(other.read_text()).items() if k != "rope_theta"}))
+    facts = audit(path)
+    assert not facts.scorable
+    ((kind, message),) = facts.problems
+    assert (kind, f"{path / 'config.json'}: contradicts huggingface/config.json in " in message) == ("incomplete", True)
+
+
+def test_two_configs_that_say_the_same_to_a_score_are_one_and_the_nearer_is_read(
+    tmp_path: Path, forms: ModuleType
+) -> None:
+    path = two_configs(
+        tmp_path,
+        forms,
+        architectures=["Other"],
+        dtype="bfloat16",
+        pad_token_id=3,
+        attention_dropout=0.1,
+        sliding_window=1,
+    )
+    assert audit(path).problems == ()
+    assert read_config(path).path == path / "config.json"
+    (path / "config.json").unlink()
+    assert read_config(path).path == path / "huggingface" / "config.json"
+
+
+def test_the_tokenizer_beside_the_weights_comes_before_one_in_a_folder_below(tmp_path: Path, forms: ModuleType) -> None:
+    path = two_configs(tmp_path, forms)
+    forms.write_tokenizer(path / "huggingface")
+    assert tokenizer_folder(path) == path / "huggingface"
+    forms.write_tokenizer(path)
+    assert tokenizer_folder(path) == path
