@@ -20,7 +20,7 @@ from critictui.checkpoint.checkpoint import (
     TensorFacts,
     VanishedError,
 )
-from critictui.checkpoint.head import HeadNames, find_head, head_facts, is_head
+from critictui.checkpoint.head import HeadNames, find_head, head_facts, is_head, missing_words, possible_heads
 from critictui.checkpoint.identity import identity, verify
 from critictui.checkpoint.model_config import ModelConfig, read_config
 from critictui.checkpoint.stored import StoredTensor
@@ -111,8 +111,12 @@ def _audited(
     for message in weights.check_small_entries():
         problems.add("weights-damaged", message)
     names = find_head(weights.tensors)
+    hidden = _hidden_size(weights, config)
+    possible = possible_heads(weights.tensors, hidden)
     if names.problem:
         kind, message = names.problem
+        if kind == "head-missing":
+            message = missing_words(possible, hidden)
         problems.add(kind, f"{checkpoint.path}: {message}")
     for name in sorted(weights.tensors):
         tensor = weights.tensors[name]
@@ -137,6 +141,7 @@ def _audited(
         heads=names.names,
         architecture=config.architecture if config else "",
         problems=tuple(problems.found),
+        possible_heads=possible,
         unseen=tuple(filter(None, [weights.unseen(), one_save.doubt(checkpoint)])),
     )
 

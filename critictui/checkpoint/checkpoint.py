@@ -104,6 +104,8 @@ class Audit:
     """From `config.json`, for display only: it is often wrong."""
     problems: tuple[tuple[str, str], ...]
     """(finding id, message): head-missing, head-duplicated, weights-damaged, incomplete, wrong-shape."""
+    possible_heads: tuple[str, ...] = ()
+    """Tensors of a value head's shape under names that are not known as one; `head-missing` is then no certainty."""
     unseen: tuple[str, ...] = ()
     """What an audit does not look at or no file shows, in words: none of it speaks against the checkpoint."""
 

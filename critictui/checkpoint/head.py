@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ _MISSING = (
     "the value head is missing: no score.*, v_head.*, value_head.* or classifier.* weight is stored; "
     "a loader would put a random one in its place"
 )
+_IN_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks?)\.\d+\.")
 Initialised = Literal["no", "hf", "trl", "undecided"]
 
 
@@ -55,6 +57,32 @@ def find_head(tensors: dict[str, StoredTensor]) -> HeadNames:
         )
     bias = weights[0].removesuffix("weight") + "bias"
     return HeadNames(names, weights[0], bias if bias in tensors else None, None)
+
+
+def possible_heads(tensors: dict[str, StoredTensor], hidden: int | None) -> tuple[str, ...]:
+    """Tensors under no known name that have a value head's shape, (1, hidden), and lie in no layer."""
+    return tuple(
+        sorted(
+            name
+            for name, tensor in tensors.items()
+            if not is_head(name)
+            and len(tensor.shape) == 2
+            and tensor.shape[0] == 1
+            and tensor.shape[1] == hidden
+            and not _IN_LAYER.search(name)
+        )
+    )
+
+
+def missing_words(possible: tuple[str, ...], hidden: int | None) -> str:
+    """What is said where no head is stored under a name that is known."""
+    if not possible:
+        return _MISSING
+    named = ", ".join(f"{name[:120]} (1x{hidden})" for name in possible[:3])
+    return (
+        f"no value head under a name that is known; {named} may be one: name it score.weight, as a token classifier's, "
+        "and save the checkpoint again"
+    )
 
 
 def is_head(name: str) -> bool:

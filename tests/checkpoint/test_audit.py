@@ -474,3 +474,27 @@ def test_the_tokenizer_beside_the_weights_comes_before_one_in_a_folder_below(tmp
     assert tokenizer_folder(path) == path / "huggingface"
     forms.write_tokenizer(path)
     assert tokenizer_folder(path) == path
+
+
+@pytest.mark.parametrize(
+    "name", ["reward_head", "model.score", "critic.score", "base_model.model.score.original", "rm.head.0"]
+)
+def test_a_head_under_another_name_is_pointed_to_and_not_called_missing(
+    tmp_path: Path, forms: ModuleType, name: str
+) -> None:
+    facts = audit(forms.write_hf(tmp_path, forms.weights(head=name)))
+    assert facts.possible_heads == (f"{name}.weight",)
+    assert not facts.scorable
+    message = dict(facts.problems)["head-missing"]
+    assert f"no value head under a name that is known; {name}.weight (1x{forms.HIDDEN}) may be one" in message
+
+
+def test_what_lies_in_a_layer_is_no_possible_head(tmp_path: Path, forms: ModuleType) -> None:
+    import torch
+
+    state = forms.weights(head="")
+    state["model.layers.0.mlp.shared_expert_gate.weight"] = torch.ones(1, forms.HIDDEN)
+    facts = audit(forms.write_hf(tmp_path, state))
+    assert facts.possible_heads == ()
+    assert "the value head is missing" in dict(facts.problems)["head-missing"]
+    assert audit(forms.write_hf(tmp_path / "b", forms.weights())).possible_heads == ()
