@@ -15,7 +15,7 @@ from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.samples import Samples, SavedResponse
 from critictui.worker.score import pool
-from critictui.worker.tokenizer import end_ids
+from critictui.worker.tokenizer import end_ids, template_in_effect
 from critictui.worker.tokens import Branch, Ids, Tree, common, prompt_ids, together, turn_tail
 
 Floats = NDArray[np.float64]
@@ -195,9 +195,10 @@ def _prompt_forms(
     tokenizer = critic.tokenizer
     if getattr(tokenizer, "chat_template", None) or asked.chat_template:
         yield "", prompts, [prompt_ids(tokenizer, p, asked.chat_template) for p in prompts]
+        template = template_in_effect(tokenizer, asked.chat_template)
         bare = [
             tokenizer.apply_chat_template(
-                [{"role": "user", "content": p}], chat_template=asked.chat_template, tokenize=True,
+                [{"role": "user", "content": p}], chat_template=template, tokenize=True,
                 add_generation_prompt=False, return_dict=False,
             )
             for p in prompts

@@ -16,7 +16,7 @@ from critictui.scoring.result import TEMPLATE, TOKENIZER, FixedSetRef, ResponseR
 from critictui.scoring.summary import summarise
 from critictui.worker.forward import Report, Values, can_pack, tree_values
 from critictui.worker.model import Critic
-from critictui.worker.tokenizer import end_ids, template_hash, tokenizer_hash
+from critictui.worker.tokenizer import DATE, end_ids, template_hash, tokenizer_hash, writes_date
 from critictui.worker.tokens import Tokenised, tokenise
 
 
@@ -104,6 +104,10 @@ def tokenise_for(tokenizer: Any, config: Any, path: Path, fixed_set: FixedSet, r
         fixed_set = replace(fixed_set, prompts=prompts)
     if template and fixed_set.header.get(TEMPLATE) not in (None, "", template):
         notes += ("the fixed set was made with another chat template: its students answered other prompts",)
+    if template and writes_date(tokenizer, recipe.chat_template):
+        notes += (
+            f"the chat template writes the day's date: all is rendered as of {DATE:%d %b %Y}, whatever day it is",
+        )
     made = tokenise(fixed_set, tokenizer, recipe, eos_ids=end_ids(tokenizer, config, path), where=str(path))
     return replace(made, warnings=(*notes, *made.warnings), tokenizer_sha256=own, template_sha256=template)
 

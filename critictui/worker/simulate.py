@@ -22,7 +22,7 @@ from critictui.scoring.recipe import EosRule, Recipe
 from critictui.worker.forward import tree_values
 from critictui.worker.model import Critic
 from critictui.worker.score import prepare_tokens
-from critictui.worker.tokenizer import end_ids, tokenizer_hash
+from critictui.worker.tokenizer import end_ids, template_in_effect, tokenizer_hash
 from critictui.worker.tokens import Branch, Ids, Tokenised, Tree, messages_of, prompt_ids, turn_tail
 
 Floats = NDArray[np.float64]
@@ -263,7 +263,9 @@ def _template_slice(critic: Critic, fixed_set: FixedSet) -> list[dict[str, objec
 
 def _rendered(tokenizer: Any, item: FixedPrompt, response: Response) -> list[int]:
     messages = [*messages_of(item.prompt), {"role": "assistant", "content": response.text}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+    text = tokenizer.apply_chat_template(
+        messages, chat_template=template_in_effect(tokenizer), tokenize=False, add_generation_prompt=False
+    )
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from critictui.checkpoint.beside import require_tokenizer
 from critictui.checkpoint.checkpoint import Checkpoint, CheckpointError
 from critictui.worker.backbone import offline
+
+DATE = datetime(2024, 7, 26, tzinfo=UTC)
+"""The day that chat templates are rendered on: the one that Llama's write where they have no clock."""
+_CLOCK = "strftime_now"
+_CODES = ("-d", "-m", "-H", "-I", "-M", "-S", "-j", "-y", *"aAbBcdefGhHIjmMpSuUVwWxXyYZzDFTR")
 
 
 def open_tokenizer(checkpoint: Checkpoint, vocabulary: int | None, override: Path | None = None) -> Any:
@@ -83,9 +90,32 @@ def _fingerprint_ids(tokenizer: Any) -> list[int]:
 
 
 def template_hash(tokenizer: Any, chat_template: str | None = None) -> str:
-    """SHA-256 of the chat template's text, empty where there is none."""
+    """SHA-256 of the chat template's text, and of `DATE` where it writes one; empty where there is none."""
     text = chat_template if chat_template is not None else getattr(tokenizer, "chat_template", None)
     if not text:
         return ""
     plain = text if isinstance(text, str) else json.dumps(text, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
+    dated = f"{plain}\0{DATE:%Y-%m-%d}" if _CLOCK in plain else plain
+    return hashlib.sha256(dated.encode("utf-8", "replace")).hexdigest()
+
+
+def writes_date(tokenizer: Any, chat_template: str | None = None) -> bool:
+    """Whether the chat template asks for the current date (Llama 3.2's does)."""
+    return _CLOCK in str(chat_template if chat_template is not None else getattr(tokenizer, "chat_template", None))
+
+
+def template_in_effect(tokenizer: Any, chat_template: str | None = None) -> str | None:
+    """What `apply_chat_template` is to be given: a template that writes the date has `DATE` in its place.
+
+    Else a checkpoint's scores of two days would be of two texts. None: the tokenizer's own as it stands.
+    """
+    if not writes_date(tokenizer, chat_template):
+        return chat_template
+    return _pinned(str(tokenizer.get_chat_template(chat_template)))
+
+
+@lru_cache(maxsize=8)
+def _pinned(template: str) -> str:
+    """The template behind a macro that takes the clock's name: transformers lets no function in from outside."""
+    filled = "".join(f" | replace({f'%{code}'!r}, {DATE.strftime(f'%{code}')!r})" for code in _CODES)
+    return f"{{% macro {_CLOCK}(format) %}}{{{{ format{filled} }}}}{{% endmacro +%}}{template}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from critictui.scoring.fixed_set import FixedSet, Message, Response
 from critictui.scoring.recipe import EosRule, Recipe, ScoringError
 from critictui.worker.ends import differing_ends, end_warnings, ending, ends_shown
+from critictui.worker.tokenizer import template_in_effect
 
 Ids = NDArray[np.int64]
 _NONE: Ids = np.empty(0, np.int64)
@@ -255,7 +256,7 @@ def _render(
     try:
         ids = tokenizer.apply_chat_template(
             messages,
-            chat_template=chat_template,
+            chat_template=template_in_effect(tokenizer, chat_template),
             tokenize=True,
             add_generation_prompt=generation_prompt,
             return_dict=False,
