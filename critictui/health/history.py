@@ -153,11 +153,13 @@ class Feed:
 
 
 def names_of(run: RunSnapshot) -> list[tuple[str, str]]:
-    """(name, tag) of each series, once: its canonical name where it has one, else its tag."""
+    """(name, tag) of each series, once: its canonical name where it has one, else its tag. A tag that is spelt as a
+    canonical name and does not stand for it (an accuracy in per cent) is none of them.
+    """
     names = {name: tag for name, tag in run.metrics.items() if tag in run.series}
     taken = set(names.values())
     for tag in run.series:
-        if tag not in taken and tag not in names:
+        if tag not in taken and tag not in names and tag not in m.NAMES:
             names[tag] = tag
     return list(names.items())
 

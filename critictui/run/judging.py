@@ -26,6 +26,10 @@ no job that hangs."""
 _RECENT = 50
 _STEP_TIMES = ("timing_s/step", "perf/time_per_step")
 _FEWEST_SEEN = 3
+_PER_CENT = 5.0
+"""Mean from which an accuracy is one in per cent; no share is, whatever outliers it has."""
+_FIRST = 16
+"""Values by which an accuracy is taken for a share or not: later ones change nothing, so that verdicts do not."""
 _MOST_EPOCHS = 1000
 _AFTERMATH = 60.0
 """Seconds in which the files of a process that dies are closed."""
@@ -160,6 +164,15 @@ def _counted(name: str) -> tuple[tuple[int, int, str], ...]:
     path = PurePath(name)
     stem = str(path.with_name(path.name.partition(".")[0] or path.name))
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,18})", stem))
+
+
+def no_share(accuracy: Series) -> str:
+    """What is wrong with an accuracy that is no share of pairs, by its first values; empty where it is one."""
+    first = accuracy.value[:_FIRST]
+    first = first[np.isfinite(first)]
+    if not len(first) or float(np.mean(first)) < _PER_CENT:
+        return ""
+    return f"{accuracy.tag} begins at {first[0]:.4g}: no share between 0 and 1 (a percentage?), so not judged as d_acc"
 
 
 def seams_of(

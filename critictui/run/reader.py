@@ -21,7 +21,17 @@ from critictui.run.derived import DerivedMetrics
 from critictui.run.discovery import Scanner
 from critictui.run.facts import RunSnapshot
 from critictui.run.grouping import FoundFile, FoundRun
-from critictui.run.judging import SeenPace, died_of, is_over, last_written, newest_step, pace_of, seams_of, state_of
+from critictui.run.judging import (
+    SeenPace,
+    died_of,
+    is_over,
+    last_written,
+    newest_step,
+    no_share,
+    pace_of,
+    seams_of,
+    state_of,
+)
 from critictui.run.kinds import source_of
 from critictui.run.profiles import Recognised, profiles_of, recognise
 from critictui.run.series import Series
@@ -105,6 +115,8 @@ class RunReader:
         self._seen = SeenPace()
         self._tags: tuple[str, ...] | None = None
         self._metrics: dict[str, str] = {}
+        self._no_share = ""
+        """What is told of an accuracy that is none."""
         self._grew_at: float | None = None
         self._grew_time: float | None = None
         self._found_at: dict[Path, float] = {}
@@ -310,6 +322,11 @@ class RunReader:
             self._tags = tags
             self._metrics = stand_ins(tags, self._table)
         self._derived.add_to(series, self._metrics)
+        accuracy = self._metrics.get(metrics.D_ACC, "")
+        self._no_share = no_share(series[accuracy]) if accuracy in series else ""
+        if self._no_share:
+            self._metrics = {name: tag for name, tag in self._metrics.items() if name != metrics.D_ACC}
+            self._tags = None
 
     def _several(self) -> tuple[str, ...]:
         """Notices about files that fail, what else lies at the path, and writers that wrote at once."""
@@ -320,6 +337,7 @@ class RunReader:
         elif choice.others:
             out.append(said_of_others(choice))
         out += skew(*self._store.stamps, self._grew_time if self._grew_at is not None else None)
+        out += [self._no_share] if self._no_share else []
         writers = self._store.labelled
         if writers:
             out.append(f"{len(writers) + 1} writers wrote at the same time; kept apart: {', '.join(writers)}")

@@ -129,6 +129,17 @@ def test_large_means_and_values_are_score_scale_and_means_near_zero_are_nothing(
     assert judged(TEACHER_MEAN=noisy(0.02, 0.1), STUDENT_MEAN=noisy(-3, 0.1)).alerts == ()
 
 
+def test_scores_that_were_always_close_did_not_fall_and_large_ones_did_not_grow() -> None:
+    small = noisy(0.06, 0.003)
+    for accuracy, severity in ((0.77, "warning"), (0.5, "critical")):
+        found = judged(TEACHER_STD=small, STUDENT_STD=small[::-1], D_ACC=noisy(accuracy, 0.02))
+        alert = alerts(found, "spread-collapse")[0]
+        assert alert.severity == severity
+        assert re.search(r"is 0\.0\d+ \(.*\), below 0\.1, since", alert.message), alert.message
+    large = alerts(judged(TEACHER_STD=noisy(40.0, 0.5), D_ACC=noisy(0.77, 0.02)), "spread-explosion")[0]
+    assert re.search(r"is [34]\d\.\d+ \(.*\), above 5, since", large.message), large.message
+
+
 @pytest.mark.parametrize(("level", "rule"), [(0.05, "spread-collapse"), (6.0, "spread-explosion")])
 def test_the_reports_limits_of_spread(level: float, rule: str) -> None:
     assert alerts(judged(TEACHER_STD=noisy(level, 0.01 * level)), rule)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from critictui.config import Config, ProfileSettings
+from critictui.health.judge import judge_all
 from critictui.health.rules.pace import silence
 from critictui.health.settings import Settings
 from critictui.run import metrics
@@ -169,7 +170,7 @@ def test_a_metric_of_several_sources_appears_once_from_the_best_of_them(tmp_path
 
 
 def test_the_spellings_of_the_hugging_face_trainer_are_one_metric(tmp_path, wire, read):
-    (tmp_path / FIRST).write_bytes(wire.steps("train/loss", [10, 20]) + wire.steps("eval/accuracy", [20]))
+    (tmp_path / FIRST).write_bytes(wire.steps("train/loss", [10, 20]) + wire.scalar("eval/accuracy", 0.7, 20))
     state = {
         "log_history": [{"loss": 0.5, "step": 10}, {"eval_accuracy": 0.7, "step": 20}],
         "max_steps": 20,
@@ -572,3 +573,25 @@ def test_a_step_costs_the_same_whatever_is_loaded(tmp_path):
 
     few, many = (calls(tmp_path / f"events.out.tfevents.{steps}", steps) for steps in (50, 5_000))
     assert many < 1.5 * few
+
+
+def test_an_accuracy_in_per_cent_is_named_and_judged_as_none(tmp_path, read):
+    lines = "".join(
+        f"step:{n} - critic/d_acc:{49.0 + n % 3} - critic/score_diff:0.01 - critic/grad_norm:1.0\n"
+        for n in range(1, 60)
+    )
+    (tmp_path / "train.log").write_text(lines)
+    snapshot = read(tmp_path)
+    assert metrics.D_ACC not in snapshot.metrics
+    assert "critic/d_acc" in snapshot.series
+    assert [said for said in snapshot.notices if "no share between 0 and 1" in said]
+    rules = {alert.rule for alert in judge_all(snapshot, Config()).alerts}
+    assert "saturation" not in rules
+    (tmp_path / "train.log").write_text(lines.replace("d_acc:49.0", "d_acc:0.50").replace("d_acc:5", "d_acc:0.5"))
+    assert metrics.D_ACC in read(tmp_path).metrics
+
+
+def test_one_value_beyond_one_makes_no_accuracy_a_percentage(tmp_path, read):
+    values = [0.7, 1.5, *[0.75] * 40]
+    (tmp_path / "train.log").write_text("".join(f"step:{n} - critic/d_acc:{v}\n" for n, v in enumerate(values)))
+    assert metrics.D_ACC in read(tmp_path).metrics

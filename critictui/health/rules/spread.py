@@ -24,6 +24,7 @@ from critictui.run.metrics import (
 
 STDS = (TEACHER_STD, STUDENT_STD)
 _NEARLY_ALL = 0.95
+_ORDERED = 0.6
 
 
 class SpreadCollapse:
@@ -65,6 +66,8 @@ class SpreadCollapse:
         if low or (level.fell and share < warn and not _tells_apart(context)):
             severity: Severity = "critical" if low or share < crit else "warning"
             threshold = floor if low else warn * level.usual
+            if low and not level.fell and share >= warn and _orders(context):
+                severity = "warning"  # small from the start, and yet it tells them apart
             self.latches.bad(context, metric, severity, lambda: self._look(context, level, metric, threshold))
         elif self.latches.good(context, metric, recovered=share > warn + 0.1 and level.now > 1.2 * floor):
             level.below.reset()
@@ -72,12 +75,14 @@ class SpreadCollapse:
     def _look(self, context: Context, level: Level, metric: str, threshold: float) -> Sighting:
         began = since(level.below, context)
         name = metric.removeprefix("critic/")
-        was = f", was {level.usual:.3f}" if level.baseline is not None else ""
+        did = f"fell to {level.now:.3f} ({of_last(level.points(3))}), was {level.usual:.3f}"
+        if level.baseline is None or level.now > 0.8 * level.usual:
+            did = f"is {level.now:.3f} ({of_last(level.points(3))}), below {threshold:g}"
         return Sighting(
             level.now,
             threshold,
             began,
-            f"{name} fell to {level.now:.3f} ({of_last(level.points(3))}){was}, since step {{since}}.",
+            f"{name} {did}, since step {{since}}.",
             f"The scores no longer tell responses apart: look at the loss and the learning rate; {GO_BACK}.",
             _evidence(level, level.below),
         )
@@ -99,6 +104,12 @@ def _tells_apart(context: Context) -> bool:
     margin, accuracy = context.level(SCORE_DIFF), context.level(D_ACC)
     grew = margin is not None and margin.baseline is not None and margin.now > 1.2 * margin.usual > 0
     return grew or (accuracy is not None and accuracy.now >= _NEARLY_ALL)
+
+
+def _orders(context: Context) -> bool:
+    """Teacher and student are told apart, however near their scores lie."""
+    accuracy = context.level(D_ACC)
+    return accuracy is not None and accuracy.now >= _ORDERED
 
 
 def _stuck(context: Context, distance: float, floor: float, entropy: list[float]) -> Sighting:
@@ -149,12 +160,14 @@ def _exploded(context: Context, level: Level, metric: str, threshold: float) -> 
     def look() -> Sighting:
         began = since(level.above, context)
         name = metric.removeprefix("critic/")
-        was = f", was {level.usual:.2f}" if level.baseline is not None else ""
+        did = f"grew to {level.now:.2f} ({of_last(level.points(3))}), was {level.usual:.2f}"
+        if level.baseline is None or level.now < 1.2 * level.usual:
+            did = f"is {level.now:.2f} ({of_last(level.points(3))}), above {threshold:g}"
         return Sighting(
             level.now,
             threshold,
             began,
-            f"{name} grew to {level.now:.2f} ({of_last(level.points(3))}){was}, since step {{since}}.",
+            f"{name} {did}, since step {{since}}.",
             "A few scores dominate the loss: look for outliers, clip the gradient, lower the learning rate.",
             _evidence(level, level.above),
         )
