@@ -43,6 +43,13 @@ WATCHED: frozenset[str] = frozenset(
 )
 """Metrics that some rule reads by name."""
 
+FEW_PAIRS = 16
+"""Pairs a step below which accuracy is judged over as many steps as make evidence."""
+_ENOUGH = 8
+"""Points by which a number of pairs shows."""
+_WRITTEN = 0.0051
+"""Half of the last digit of an accuracy that is written with two."""
+
 _ORDERED = tuple(sorted(WATCHED))
 _JUDGED = frozenset(LEVELS)
 _LOGARITHMIC = frozenset({m.TEACHER_STD, m.STUDENT_STD, m.SCORE_RANGE, m.RESPONSE_LENGTH, m.GRAD_NORM, STEP_TIME})
@@ -77,6 +84,8 @@ class Context:
     """Rows of this session so far."""
     _names: tuple[str, ...] = field(init=False)
     """The metrics that are taken, in their order."""
+    _shares: tuple[int, ...] = tuple(range(1, FEW_PAIRS))
+    """Pairs a step that every accuracy so far is a share of."""
     closed: list[Alert] = field(default_factory=list)
     """Alerts that are over, in the order in which they ended."""
 
@@ -97,6 +106,16 @@ class Context:
     def level(self, name: str) -> Level | None:
         """The metric's level if this row has a finite value of it."""
         return self.levels.get(name) if self.value(name) is not None else None
+
+    @property
+    def few_pairs(self) -> int | None:
+        """How many pairs a step the accuracy is a share of, where they are fewer than `FEW_PAIRS`: then a window of
+        steps is no evidence yet, and a median of them is 0 or 1. None where they are more, or too little is known.
+        """
+        said = self.config.pairs_per_step
+        if said is not None:
+            return said if said < FEW_PAIRS else None
+        return self._shares[0] if self._shares and len(self.column(m.D_ACC)) >= _ENOUGH else None
 
     @property
     def step(self) -> int:
@@ -125,6 +144,8 @@ class Context:
                 if name in _JUDGED or name in self.extra:
                     levels[name] = self._new_level(name)
             column.add(row.step, value)
+            if self._shares and name == m.D_ACC:
+                self._shares = tuple(n for n in self._shares if _is_share(value, n))
             if name in levels:
                 levels[name].add(column)
         self._take_centre()
@@ -135,7 +156,7 @@ class Context:
     def fell(self, name: str) -> bool:
         """The metric's level has gone down beyond what noise does, by itself or together with its next of kin."""
         level = self.levels[name]
-        if level.fell or name not in _KIN:
+        if level.fell or name not in _KIN or self.few_pairs is not None:
             return level.fell
         accuracy, margin = self.levels.get(m.D_ACC), self.levels.get(m.SCORE_DIFF)
         return accuracy is not None and margin is not None and self.together.fell(accuracy, margin)
@@ -190,6 +211,10 @@ class Context:
         epoch = self.value(m.EPOCH)
         known = self.column(m.EPOCH).values
         return bool(not epochs and epoch is not None and known and math.floor(epoch) > math.floor(known[-1]))
+
+
+def _is_share(value: float, pairs: int) -> bool:
+    return 0 <= value <= 1 and abs(value * pairs - round(value * pairs)) < _WRITTEN * pairs
 
 
 _KIN = frozenset({m.D_ACC, m.SCORE_DIFF})

@@ -329,3 +329,21 @@ def test_a_number_in_a_message_says_what_it_is() -> None:
                 assert re.search(r"(median|mean) of last \d+", alert.message), alert.message
                 assert f"before step {alert.since_step}" in alert.message
                 assert len(alert.message) <= 120
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 4, 8, 12])
+def test_few_pairs_a_step_make_no_alarm_of_luck_and_hide_no_collapse(pairs: int) -> None:
+    rng = np.random.default_rng(pairs)
+    steps = np.arange(400)
+    for collapses in (False, True):
+        for _ in range(6):
+            lost = collapses & (steps >= 250)
+            accuracy = np.where(lost, 0.5, 0.77 - 0.27 * np.exp(-steps / 20))
+            margin = np.where(lost, 0.0, 1.2 - 1.2 * np.exp(-steps / 30))
+            found = judged(
+                D_ACC=rng.binomial(pairs, accuracy) / pairs,
+                SCORE_DIFF=margin + rng.normal(0, 1.5 / np.sqrt(pairs), len(steps)),
+            )
+            fired = [alert.fired_step for alert in found.alerts if alert.severity == "critical" and alert.fired_step]
+            assert bool(fired) == collapses
+            assert not collapses or 250 <= min(fired) <= 250 + 20 + 120 // pairs

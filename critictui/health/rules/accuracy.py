@@ -14,6 +14,11 @@ from critictui.health.statistics import mean, wilson
 from critictui.health.words import level_evidence, needs_points, needs_steps, of_last, since
 from critictui.run.metrics import D_ACC, D_LOSS, SCORE_DIFF, STUDENT_MEAN, TEACHER_MEAN
 
+_LEAST_PAIRS = 128
+"""Behind a window of accuracy, where a step has few."""
+_LEAST_POINTS = 8
+"""Before the first windows count: by then few pairs a step are known to be few."""
+
 
 def _void(context: Context) -> bool:
     """The scores of this row are no numbers: then a comparison of them is no accuracy, whatever was logged."""
@@ -35,6 +40,8 @@ class Decline:
             level = context.level(metric)
             if level is None or level.baseline is None or (metric == D_ACC and _void(context)):
                 continue
+            if metric == D_ACC and context.few_pairs is not None:
+                continue  # the median of ten such steps is what one pair says: chance-accuracy looks at more
             settings = context.settings
             drop = settings.number(self.id, "drop", metric)
             if metric != D_ACC and metric not in context.extra:
@@ -87,7 +94,8 @@ def window_interval(context: Context, metric: str, size: int) -> tuple[float, fl
     column = context.column(metric)
     level = context.levels[metric]
     values = column.tail(size)
-    if level.fell and level.below.since is not None:
+    few = context.few_pairs if metric == D_ACC else None
+    if few is None and level.fell and level.below.since is not None:
         changed = sum(1 for step in column.steps[-size:] if step >= level.below.since)
         values = values[-max(3, changed) :]
     n = len(values)
@@ -98,8 +106,9 @@ def window_interval(context: Context, metric: str, size: int) -> tuple[float, fl
         spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / max(1, n - 1))
     half = 1.96 * spread / math.sqrt(n)
     low, high = centre - half, centre + half
-    if context.config.pairs_per_step is not None and metric == D_ACC:
-        exact = wilson(min(1.0, max(0.0, centre)), context.config.pairs_per_step * n)
+    pairs = context.config.pairs_per_step or few
+    if pairs is not None and metric == D_ACC:
+        exact = wilson(min(1.0, max(0.0, centre)), pairs * n)
         low, high = min(low, exact[0]), max(high, exact[1])
     return centre, low, high, n
 
@@ -124,19 +133,22 @@ class ChanceAccuracy:
             return
         settings = context.settings
         chance, learnt, better = (settings.number(self.id, key, D_ACC) for key in ("chance", "learnt", "better"))
-        size = settings.count(self.id, "window", D_ACC)
+        size, few = settings.count(self.id, "window", D_ACC), context.few_pairs
+        if few is not None:
+            size = max(size, math.ceil(_LEAST_PAIRS / few))
         recent = context.column(D_ACC).tail(size)
-        if len(recent) == size:
+        if len(recent) == size and len(context.column(D_ACC)) >= _LEAST_POINTS:
             self._best = max(self._best, mean(recent))
-        lost = (level.baseline is not None and level.usual >= learnt and level.fell) or self._best >= better
+        fell = level.fell and few is None
+        lost = (level.baseline is not None and level.usual >= learnt and fell) or self._best >= better
         if not lost and len(context.column(D_ACC)) < settings.count(self.id, "min_steps", D_ACC):
             return
-        if not self.latches.firing(D_ACC) and level.now >= learnt:
+        if not self.latches.firing(D_ACC) and few is None and level.now >= learnt:
             self.latches.good(context, D_ACC, recovered=level.short >= learnt)
             return
         interval = window_interval(context, D_ACC, size)
         centre, low, high, n = interval
-        if low <= chance <= high and centre < learnt and (level.fell or n == size):
+        if low <= chance <= high and centre < learnt and (fell or n == size):
             severity: Severity = "warning" if context.adversarial else "critical"
             self.latches.bad(context, D_ACC, severity, lambda: self._look(context, level, interval, lost))
         else:

@@ -32,7 +32,7 @@ class MarginCollapse:
         settings = context.settings
         warn = settings.number(self.id, "fraction", SCORE_DIFF)
         crit = settings.number(self.id, "critical_fraction", SCORE_DIFF)
-        share = level.now / level.usual
+        share = (level.now if context.few_pairs is None else level.short) / level.usual
         if (
             context.fell(SCORE_DIFF)
             and (level.short < warn * level.usual or share < crit)
