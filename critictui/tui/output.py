@@ -8,6 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from critictui.tui.pens import fewer_codes
+
 _MOST_WAITING = 1 << 20
 """Bytes that may wait for a terminal that does not read; frames beyond it are dropped and drawn anew later."""
 PATIENCE = 2.0
@@ -30,7 +32,7 @@ class PatientWriter:
 
     def write(self, data: str) -> None:
         """Queue it, or drop it where too much waits already; `drained` is called once the queue is empty again."""
-        encoded = data.encode("utf-8", "replace")
+        encoded = fewer_codes(data).encode("utf-8", "replace")
         with self._changed:
             if self._lost or (self._bytes and self._bytes + len(encoded) > _MOST_WAITING):
                 self._lost = True

@@ -63,11 +63,18 @@ class Terminal(LinuxDriver):
 
     # Stopped and continued.
 
+    # A handler may meet the thread of the screen anywhere, in the middle of a write too, whose lock the writer needs to
+    # end: what gives the terminal back waits for the loop's next turn.
+
     def _sigtstp_application(self, *_: object) -> None:
         if self._held:
-            super()._sigtstp_application()
+            self._loop.call_soon_threadsafe(self._stop)
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _stop(self) -> None:
+        if self._held:
+            super()._sigtstp_application()
 
     def _sigcont_application(self, *_: object) -> None:
         """After a SIGSTOP nothing was given back: do so now, so that what is restored at the end is the shell's."""
@@ -77,8 +84,14 @@ class Terminal(LinuxDriver):
             os.kill(os.getpid(), signal.SIGSTOP)
             return
         if self._held:
+            self._loop.call_soon_threadsafe(self._begin_anew)
+        else:
+            self.resume_application_mode()
+
+    def _begin_anew(self) -> None:
+        if self._held:
             self.suspend_application_mode()
-        self.resume_application_mode()
+            self.resume_application_mode()
 
     def _in_background(self) -> bool:
         try:

@@ -20,6 +20,7 @@ from processes import children_of, gone, wait_until
 
 sys.path.insert(0, str(Path(__file__).parent))
 from screens import (
+    LEFT,
     ROOT,
     WATCH,
     Shown,
@@ -122,6 +123,36 @@ def test_a_shell_that_has_its_terminal_again_is_not_disturbed(below_a_shell: tup
     session.pump(0.2)
     assert b"\x1b" not in session.sent[sent:]
     assert session.attributes() == session.before
+
+
+STOPPED_IN_A_WRITE = """
+import os, signal
+import critictui.tui.output as output
+write = output.PatientWriter.write
+def stopped(self, data):
+    with self._changed:  # as write does, which a signal may interrupt
+        if "step 60" in data and not hasattr(output, "once"):
+            output.once = True
+            os.kill(os.getpid(), signal.SIGTSTP)
+        write(self, data)
+output.PatientWriter.write = stopped
+"""
+
+
+@pytest.mark.fault("S04")
+def test_stopped_in_the_middle_of_a_write_the_terminal_is_given_back_and_that_is_known(tmp_path: Path) -> None:
+    run = old_run(tmp_path / "run")
+    code = [sys.executable, "-c", STOPPED_IN_A_WRITE + WATCH, str(run)]
+    shell = ["sh", "-c", '"$@"; echo "status $?"; exec cat', "sh", *code]
+    with Shown(shell, 120, 36, terminal_env(tmp_path), ROOT) as session:
+        assert wait_until(lambda: session.pump(0.05) or LEFT in session.sent)
+        process = children_of(session.pid)[0]
+        assert wait_until(lambda: session.pump(0.05) or state_of(process) == "T")
+        sent = len(session.sent)
+        os.kill(process, signal.SIGKILL)
+        assert session.pump(60, lambda all_sent: b"status 137" in all_sent)
+        session.pump(1.0)
+        assert b"\x1b" not in session.sent[sent:]
 
 
 # S04: stopped and continued.
