@@ -78,7 +78,9 @@ def _files(checkpoint: Checkpoint, audit: Audit | None, problem: str) -> Iterato
             "incomplete",
             "critical",
             f"{checkpoint.path.name}: {checkpoint.reason or checkpoint.state}",
-            "wait until it is whole, or take the step before",
+            "do as it says, or take another step"
+            if checkpoint.state == "unreadable"
+            else "wait until it is whole, or take the step before",
             files=[message for _, message in audit.problems] if audit is not None else [problem],
         )
     if audit is None:

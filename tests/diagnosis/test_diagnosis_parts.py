@@ -302,3 +302,13 @@ def test_a_run_that_went_on_is_judged_at_the_checkpoints_step(demo_run):
     assert explanation.facts["step"] == 24
     average = next(c for c in explanation.causes if c.id == "train-average")
     assert "that number is of another critic" in average.message
+
+
+@pytest.mark.parametrize(("head", "verdict"), [("reward_head", "likely"), ("", "proven")])
+def test_a_head_under_another_name_is_no_proof_that_there_is_none(tmp_path, forms, head, verdict):
+    critic = forms.write_hf(tmp_path / "critic", forms.weights(head=head))
+    run = read_run(logged(tmp_path, [0.76 + 0.01 * (i % 3) for i in range(30)]), Config())
+    said = explanation_of(run, subject_of(critic, Config()), Question(Claim(d_acc=0.4575, pairs=400)), None, None)
+    missing = next(cause for cause in said.causes if cause.id == "head-missing")
+    assert missing.verdict == verdict
+    assert ("reward_head.weight" in missing.message) == bool(head)

@@ -24,6 +24,9 @@ def head_missing(case: Case) -> Cause:
     """Was a randomly initialised head scored?"""
     audit, script = case.audit, case.script
     problems = dict(audit.problems) if audit is not None else {}
+    if "head-missing" in problems and audit is not None and audit.possible_heads:
+        return cause_of("head-missing", "likely", f"the checkpoint has {problems['head-missing']}: a test that takes none of them scores a random head",
+                      "name the head as its trainer does (score, v_head, value_head), then score the checkpoint")  # fmt: skip
     if "head-missing" in problems:
         return cause_of("head-missing", "proven", f"the checkpoint has no value head: {problems['head-missing']}",
                       "score the checkpoint that training wrote, before it was merged or converted")  # fmt: skip
