@@ -104,6 +104,8 @@ _FLAGS = (
     ("(--checkpoint) and a fixed set (--fixed-set)", "(x in the list of checkpoints) and a fixed set (critictui.toml)"),
     ("give a fixed set (--fixed-set)", "name a fixed set (fixed_set in critictui.toml)"),
     ("pass --pairs N", "type pairs=N after t"),
+    ("pass --claim ", "type after t: "),
+    ("with --script", "with script=FILE after t"),
 )
 """What the command line says of its flags, and what does the same here."""
 
